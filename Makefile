@@ -1,0 +1,30 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install lint type test test-all bench demo run
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' && touch $@
+
+install: .venv/.installed
+
+lint: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+type: install
+	$(BIN)/mypy
+
+test: install
+	$(BIN)/pytest
+
+test-all: install
+	$(BIN)/pytest -m ''
+
+bench: install
+	$(BIN)/python -m tests.bench
+
+demo: install
+	$(BIN)/python -m examples.demo
+
+run: install
+	$(BIN)/siprecd serve

@@ -1,0 +1,1 @@
+"""RTP in, audio files out. Knows no SIP, no SDP, no database."""

@@ -1,0 +1,171 @@
+"""Recording sessions and the live communication sessions in them: state, moves, errors.
+
+A `RecordingSession` is one SIP dialog with a session recording client. What people start, pause and
+stop is a `LiveSession` in it. Legal moves are the table `TRANSITIONS`; `siprec.recorder` is the only
+writer. No I/O here.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from media.spec import StreamPort, StreamSpec
+from siprec.metadata import Document, Model
+from siprec.negotiation import Plan
+from siprec.sdp import SessionDescription
+from storage.records import Mark, Participant, Pause, Recording
+
+
+class State(StrEnum):
+    """What happens to the media of a live session."""
+
+    IDLE = "idle"
+    RECORDING = "recording"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class Action(StrEnum):
+    """What can be asked of a live session, the union of all dialects' verbs."""
+
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    SPLIT = "split"
+    MARK = "mark"
+
+
+TRANSITIONS: dict[tuple[State, Action], State] = {
+    (State.IDLE, Action.START): State.RECORDING,
+    (State.STOPPED, Action.START): State.RECORDING,
+    (State.RECORDING, Action.PAUSE): State.PAUSED,
+    (State.PAUSED, Action.RESUME): State.RECORDING,
+    (State.RECORDING, Action.STOP): State.STOPPED,
+    (State.PAUSED, Action.STOP): State.STOPPED,
+    (State.RECORDING, Action.SPLIT): State.RECORDING,
+    (State.RECORDING, Action.MARK): State.RECORDING,
+    (State.PAUSED, Action.MARK): State.PAUSED,
+}
+"""(state, action) -> next state; a missing key is `InvalidTransition`."""
+
+GOALS: dict[Action, State] = {
+    Action.START: State.RECORDING,
+    Action.PAUSE: State.PAUSED,
+    Action.RESUME: State.RECORDING,
+    Action.STOP: State.STOPPED,
+}
+"""The state an action wants; being there already is `AlreadyInState`, for idempotent dialects."""
+
+
+class RecorderError(Exception):
+    """Base of what the core refuses; each dialect has its own words for it."""
+
+
+class UnknownSession(RecorderError):
+    """No live session has this id."""
+
+
+class InvalidTransition(RecorderError):
+    """The action is not possible in the session's state."""
+
+    def __init__(self, action: Action, state: State) -> None:
+        super().__init__(f"cannot {action} a session that is {state}")
+        self.action = action
+        self.state = state
+
+
+class AlreadyInState(InvalidTransition):
+    """The session is already where the action leads, and the media process has confirmed it."""
+
+
+class ControlFailed(RecorderError):
+    """The media process did not confirm in time. A pause or stop asked for stays asked for."""
+
+
+class Refused(RecorderError):
+    """An offer the recorder will not take; `status` is the SIP answer."""
+
+    def __init__(self, status: int, text: str, warning: str = "", retry_after_s: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+        self.warning = warning
+        """Value of a Warning header (RFC 3261 20.43), or empty."""
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who gives a command."""
+
+    name: str
+    role: str = "admin"
+    """`control`, `operator`, `admin`, or `system` for what we do ourselves."""
+
+
+SYSTEM = Actor("siprecd", "system")
+SRC = Actor("src", "system")
+"""The session recording client, acting through SIP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One SIP request as the core sees it: parsed, and free of SIP mechanics."""
+
+    dialog_id: str
+    call_id: str
+    signs: frozenset[str]
+    """Signs of a recording session: `require`, `sip.src`, `src`, `metadata`."""
+    local_host: str
+    """Our address the request came to, for SDP when nothing else is configured."""
+    received_at: datetime
+    sdp: SessionDescription | None = None
+    metadata: Document | None = None
+    from_aor: str = ""
+    to_aor: str = ""
+    warnings: tuple[str, ...] = ()
+    """Reason codes of what was odd in the request, e.g. `metadata_malformed`."""
+
+
+@dataclass(slots=True)
+class NegotiatedStream:
+    """One m-line slot of a recording session that carries, or carried, media."""
+
+    index: int
+    """Position of the m-line in the SDP."""
+    spec: StreamSpec
+    port: StreamPort
+    closed: bool = False
+
+
+@dataclass(slots=True)
+class LiveSession:
+    """One communication session while it is being, or could be, recorded."""
+
+    id: str
+    dialog_id: str
+    call_id: str
+    started_at: datetime
+    state: State = State.IDLE
+    recording: Recording | None = None
+    """The open recording, if any; replaced, never mutated."""
+    participants: tuple[Participant, ...] = ()
+    streams: list[NegotiatedStream] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+    from_aor: str = ""
+    to_aor: str = ""
+    marks: tuple[Mark, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+
+
+@dataclass(slots=True)
+class RecordingSession:
+    """One SIP dialog with a session recording client (RFC 7245)."""
+
+    dialog_id: str
+    call_id: str
+    live: LiveSession
+    plan: Plan
+    answer: SessionDescription
+    metadata: Model
+    confirmed: bool = False

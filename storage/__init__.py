@@ -1,0 +1,1 @@
+"""What must survive a restart: the catalogue of recordings, keys, and finished files."""

@@ -5,7 +5,7 @@ stop is a `LiveSession` in it. Legal moves are the table `TRANSITIONS`; `siprec.
 writer. No I/O here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -138,6 +138,18 @@ class NegotiatedStream:
     closed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ReceptionView:
+    """Live packet figures of one stream."""
+
+    packets: int
+    lost: int
+    duplicates: int
+    jitter_ms: float
+    active: bool
+    """False while the client has set the stream inactive."""
+
+
 @dataclass(slots=True)
 class LiveSession:
     """One communication session while it is being, or could be, recorded."""
@@ -156,6 +168,19 @@ class LiveSession:
     to_aor: str = ""
     marks: tuple[Mark, ...] = ()
     pauses: tuple[Pause, ...] = ()
+
+    def paused_ms(self, now: datetime) -> int:
+        """Milliseconds of the open recording spent paused so far."""
+        spans = ((pause.ended_at or now) - pause.started_at for pause in self.pauses)
+        return sum(int(span.total_seconds() * 1000) for span in spans)
+
+    def duration_ms(self, now: datetime) -> int:
+        """Length the open recording's file would have now, 0 when none is open."""
+        if self.recording is None:
+            return 0
+        elapsed = int((now - self.recording.started_at).total_seconds() * 1000)
+        cut = tuple(pause for pause in self.pauses if pause.fill == "cut")
+        return elapsed - replace(self, pauses=cut).paused_ms(now)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,5 @@
+"""`python -m siprec` is `siprecd`."""
+
+from siprec.cli import main
+
+main()

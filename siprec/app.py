@@ -1,0 +1,273 @@
+"""The composition root: builds the rooms, runs them in one TaskGroup, takes them down in reverse."""
+
+import asyncio
+import fcntl
+import os
+import resource
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+
+from api.server import ApiServer
+from api.services import Services
+from config.schema import Config
+from media.engine import MediaEngine
+from media.renderer import Renderer
+from siprec import __version__
+from siprec.archive import Archive
+from siprec.feed import EventFeed
+from siprec.recorder import Recorder
+from siprec.server import SipServer
+from storage import blobs
+from storage.blobs.base import BlobStore
+from storage.catalog import Catalog
+from storage.database import Database
+from storage.keys import ApiKeys
+from storage.records import StorageError, StorageUnavailable
+from storage.writer import CatalogWriter
+
+logger = structlog.get_logger(__name__)
+
+FAREWELL_S = 2.0
+"""After the drain limit: for our BYEs to be answered."""
+WRITE_OUT_S = 30.0
+"""At the end: for files to be rendered and rows to be written."""
+
+
+class StartError(Exception):
+    """The server cannot start; the text says why and what to do."""
+
+
+class Background:
+    """Named background work in a TaskGroup; a failure is logged and takes nothing else down."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` to its end."""
+        self._group.create_task(self._guarded(name, work), name=name)
+
+    async def _guarded(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            logger.exception("background_failed", task=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What is opened on disk."""
+
+    database: Database
+    catalog: Catalog
+    writer: CatalogWriter
+    keys: ApiKeys
+    blobs: BlobStore
+
+
+@asynccontextmanager
+async def _books(config: Config) -> AsyncIterator[Books]:
+    database = Database(config.storage.database)
+    catalog = Catalog(database)
+    store = blobs.from_url(config.storage.recordings)
+    try:
+        yield Books(database, catalog, CatalogWriter(catalog), ApiKeys(database), store)
+    finally:
+        await database.close()
+
+
+def _lock(spool: Path) -> int:
+    """Claim the spool folder for this process; held until it exits."""
+    try:
+        spool.mkdir(parents=True, exist_ok=True, mode=0o750)
+        fd = os.open(spool / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartError(f"[storage] spool: cannot use {spool}: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise StartError(f"[storage] spool: {spool} is in use by another siprecd") from None
+    return fd
+
+
+async def serve(config: Config) -> int:
+    """Run the server until SIGTERM or SIGINT; returns the exit status."""
+    _raise_file_limit()
+    lock = _lock(Path(config.storage.spool))
+    try:
+        async with _books(config) as books, asyncio.TaskGroup() as group:
+            await _serve(config, books, group)
+    except* StartError as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        os.close(lock)
+    return 0
+
+
+def _raise_file_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _serve(config: Config, books: Books, group: asyncio.TaskGroup) -> None:
+    background = Background(group)
+    spool = Path(config.storage.spool)
+    feed, engine = EventFeed(), MediaEngine(config.media, spool)
+    renderer = Renderer(config.render.workers)
+    archive = Archive(
+        config.render,
+        spool,
+        renderer,
+        books.catalog,
+        books.writer,
+        books.blobs,
+        feed,
+        background.spawn,
+    )
+    recorder = Recorder(config, engine, archive, feed, background.spawn)
+    services = Services(recorder, books.catalog, books.writer, books.blobs, feed, books.keys)
+    sip, http = SipServer(config.sip, recorder), ApiServer(config.api, services)
+    stop = _signals()
+    runners = [group.create_task(archive.write_notes(), name="sidecars")]
+    await _open_database(books)
+    runners.append(group.create_task(books.writer.run(), name="catalog writer"))
+    leftovers = await archive.leftovers()
+    recorder.resume_paused(await archive.paused_calls(leftovers))
+    await engine.start()
+    try:
+        await _start(sip, http)
+        archive.recover(leftovers)
+        click.echo(f"siprecd {__version__} ready: SIP {' '.join(sip.addresses)}, API {http.url}")
+        await stop.first.wait()
+        await _drain(config.sip.drain_s, recorder, sip, stop)
+    finally:
+        await sip.stop()
+        await _write_out(archive, books.writer, stop)
+        await http.stop()
+        await engine.close()
+        await renderer.close()
+        for runner in runners:
+            runner.cancel()
+
+
+async def _start(sip: SipServer, http: ApiServer) -> None:
+    try:
+        await sip.start()
+        await http.start()
+    except OSError as error:
+        raise StartError(f"cannot listen: {error}") from error
+
+
+async def _open_database(books: Books) -> None:
+    """Bring the schema up to date; a database that is away does not keep us from recording."""
+    try:
+        await books.database.migrate()
+        await books.keys.load()
+        if await books.keys.count() == 0:
+            key = await books.keys.add("admin", "admin")
+            click.echo(f"first start: admin API key, shown this once:\n{key}")
+    except StorageUnavailable as error:
+        logger.error("database_unavailable", error=str(error))
+    except StorageError as error:
+        raise StartError(f"[storage] database: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """How often we were asked to stop."""
+
+    first: asyncio.Event
+    second: asyncio.Event
+
+
+def _signals() -> _Stop:
+    stop = _Stop(asyncio.Event(), asyncio.Event())
+
+    def asked() -> None:
+        (stop.second if stop.first.is_set() else stop.first).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked)
+    return stop
+
+
+async def _drain(drain_s: int, recorder: Recorder, sip: SipServer, stop: _Stop) -> None:
+    """Let live calls end by themselves until the limit, then hang up."""
+    recorder.accepting = False
+    logger.info("draining", sessions=len(recorder.sessions()), limit_s=drain_s)
+    await _until(lambda: not recorder.dialogs(), drain_s, stop)
+    for dialog_id in recorder.dialogs():
+        sip.hang_up(dialog_id)
+        recorder.end(dialog_id, "drained")
+    await _until(lambda: sip.idle, FAREWELL_S, stop)
+
+
+async def _write_out(archive: Archive, writer: CatalogWriter, stop: _Stop) -> None:
+    """Wait until every file is whole and booked; what is not, the next start finishes."""
+    await _until(lambda: not archive.unfinished, WRITE_OUT_S, stop)
+    await writer.drain(FAREWELL_S)
+
+
+async def _until(done: Any, limit_s: float, stop: _Stop) -> None:
+    deadline = time.monotonic() + limit_s
+    while not done() and time.monotonic() < deadline and not stop.second.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.second.wait(), 0.05)
+
+
+async def recover(config: Config) -> int:
+    """Finish what a crash cut off and return; for use while no server runs."""
+    lock = _lock(Path(config.storage.spool))
+    try:
+        async with _books(config) as books, asyncio.TaskGroup() as group:
+            await _recover(config, books, group)
+    except* StartError as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        os.close(lock)
+    return 0
+
+
+async def _recover(config: Config, books: Books, group: asyncio.TaskGroup) -> None:
+    await _open_database(books)
+    renderer = Renderer(config.render.workers)
+    archive = Archive(
+        config.render,
+        Path(config.storage.spool),
+        renderer,
+        books.catalog,
+        books.writer,
+        books.blobs,
+        EventFeed(),
+        Background(group).spawn,
+    )
+    runner = group.create_task(books.writer.run(), name="catalog writer")
+    leftovers = await archive.leftovers()
+    click.echo(f"{len(leftovers)} unfinished recordings")
+    archive.recover(leftovers)
+    while archive.unfinished:
+        click.echo(f"{len(archive.unfinished)} to go")
+        await asyncio.sleep(1)
+    await books.writer.drain(WRITE_OUT_S)
+    runner.cancel()
+    await renderer.close()
+
+
+async def add_key(config: Config, name: str, role: str) -> int:
+    """Add an API key and print it alone on the last line."""
+    async with _books(config) as books:
+        try:
+            await books.database.migrate()
+            click.echo(await books.keys.add(name, role))
+        except StorageError as error:
+            raise StartError(f"[storage] database: {error}") from error
+    return 0

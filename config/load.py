@@ -1,0 +1,231 @@
+"""TOML file and `SRS_SECTION_KEY` environment to one `Config`, or one `ConfigError`.
+
+`config.schema` says what each key may be; here is what lies between keys and inside the strings.
+The environment is handed in, and nothing is opened but the file named.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+from config.schema import Config, ConfigError
+
+DATABASE_SCHEMES = ("sqlite",)
+"""What `storage.database` can open."""
+RECORDINGS_SCHEMES = ("file",)
+"""What `storage.blobs` can open."""
+
+_AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_ADDRESS = re.compile(r"(\[[^\[\]]+\]|[^\[\]:/]+):([0-9]{1,5})")
+_ADVERTISE = re.compile(r"[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]")
+_PORTS = ("media.port_max", "media.port_min")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+_Address = tuple[str, int]
+_Fault = tuple[tuple[str, ...], str]
+"""Dotted keys that do not fit (the first one is named unless another was overridden), reason."""
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """The configuration in `path`, overlaid by `environ`; `None` means defaults and environment.
+
+    Raises `ConfigError`, one line: the file or `environment SRS_…`, the dotted key, the reason.
+    """
+    source = "defaults" if path is None else str(path)
+    config = Config() if path is None else _decode(source, _read(path))
+    names = dict(_overrides(config, environ))
+    for key, name in names.items():
+        config = _override(config, key, name, environ[name])
+    for keys, reason in _faults(config):
+        key = next((key for key in keys if key in names), keys[0])
+        raise _error(f"environment {names[key]}" if key in names else source, key, reason)
+    return config
+
+
+def _error(source: str, key: str, reason: str) -> ConfigError:
+    text = ": ".join(part for part in (source, key, reason) if part)
+    return ConfigError(_CONTROL.sub(" ", text))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        raise _error(str(path), "", "no such file") from None
+    except OSError as error:
+        raise _error(str(path), "", error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise _error(str(path), "", f"not UTF-8 at octet {error.start}") from error
+    except (ValueError, RecursionError) as error:
+        raise _error(str(path), "", f"not TOML: {error}") from error
+
+
+def _decode(source: str, tree: dict[str, Any]) -> Config:
+    try:
+        return msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        key, reason = _explain(str(error))
+        raise _error(source, key, reason) from error
+
+
+def _explain(text: str) -> tuple[str, str]:
+    """msgspec's sentence as dotted key and reason."""
+    found = _AT.fullmatch(text)
+    reason, key = (found[1], found[2]) if found else (text, "")
+    unknown = _UNKNOWN.fullmatch(reason)
+    if unknown:
+        key, reason = f"{key}.{unknown[1]}".lstrip("."), "unknown key"
+    choices = _choices(key)
+    return key, f"{reason}, expected one of {', '.join(choices)}" if choices else reason
+
+
+def _fields(key: str) -> Iterator[msgspec.structs.FieldInfo]:
+    """The fields on the way along a dotted key, as far as it leads."""
+    kind: type = Config
+    for name in key.split("."):
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            return
+        found = [one for one in msgspec.structs.fields(kind) if one.name == name]
+        yield from found
+        kind = found[0].type if found else str
+
+
+def _type(key: str) -> Any:
+    """The annotation of a dotted key, None if there is none of this name."""
+    fields = list(_fields(key))
+    return fields[-1].type if len(fields) == key.count(".") + 1 else None
+
+
+def _choices(key: str) -> tuple[str, ...]:
+    kind = _type(key)
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def _overrides(config: Config, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """(dotted key, variable name) of every variable of a section of ours, by name."""
+    sections = {f"SRS_{name.upper()}_": name for name in config.__struct_fields__}
+    for name in sorted(environ):
+        prefix = next((prefix for prefix in sections if name.startswith(prefix)), None)
+        if prefix is not None:
+            yield f"{sections[prefix]}.{name.removeprefix(prefix).lower()}", name
+
+
+def _override(config: Config, key: str, name: str, text: str) -> Config:
+    kind = _type(key)
+    if kind is None or name != name.upper():
+        raise _error(f"environment {name}", key, "unknown key")
+    value = [item.strip() for item in text.split(",") if item.strip()]
+    try:
+        converted = msgspec.convert(value if kind == list[str] else text, kind, strict=False)
+    except msgspec.ValidationError as error:
+        reason = _explain(f"{error} - at `$.{key}`")[1]
+        raise _error(f"environment {name}", key, reason) from error
+    section, _, field = key.partition(".")
+    changed = msgspec.structs.replace(getattr(config, section), **{field: converted})
+    return msgspec.structs.replace(config, **{section: changed})
+
+
+def _faults(config: Config) -> Iterator[_Fault]:
+    """What the decoder cannot see: text that means nothing, values that contradict."""
+    control = list(_control_characters(config))
+    yield from control or chain(_sip(config), _media(config), _api(config), _storage(config))
+
+
+def _control_characters(config: Config) -> Iterator[_Fault]:
+    for section, keys in msgspec.to_builtins(config).items():
+        for key, value in keys.items():
+            texts = value if isinstance(value, list) else [value]
+            if any(isinstance(text, str) and not _printable(text) for text in texts):
+                yield (f"{section}.{key}",), "control characters or broken UTF-8"
+
+
+def _printable(text: str) -> bool:
+    return not _CONTROL.search(text) and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _sip(config: Config) -> Iterator[_Fault]:
+    seen: set[tuple[str, _Address]] = set()
+    for url in config.sip.listen:
+        scheme, separator, rest = url.partition("://")
+        address = _address(rest)
+        if not separator or scheme not in ("udp", "tcp"):
+            yield ("sip.listen",), f"`{url}` does not begin with udp:// or tcp://"
+        elif isinstance(address, str):
+            yield ("sip.listen",), f"`{url}`: {address}"
+        elif address[1] and (scheme, address) in seen:
+            yield ("sip.listen",), f"`{url}` is listed twice"
+        else:
+            seen.add((scheme, address))
+    if not config.sip.listen:
+        yield ("sip.listen",), "needs at least one listener"
+    if not _ADVERTISE.fullmatch(config.sip.advertise):
+        yield ("sip.advertise",), "not a host name or address"
+
+
+def _address(text: str) -> _Address | str:
+    """(host, port) of `HOST:PORT`, or what is wrong with it."""
+    found = _ADDRESS.fullmatch(text)
+    if not found:
+        return "expected HOST:PORT, an IPv6 address in brackets"
+    host = _host(found[1])
+    if not host:
+        return f"host `{found[1]}` is neither an IP address nor localhost"
+    port = int(found[2])
+    return (host, port) if port <= 65535 else f"port {port} is above 65535"
+
+
+def _host(text: str) -> str:
+    """The address in canonical form, empty if it is none."""
+    if text == "localhost":
+        return "127.0.0.1"
+    bracketed = text.startswith("[")
+    try:
+        address = ip_address(text[1:-1] if bracketed else text)
+    except ValueError:
+        return ""
+    return str(address) if (address.version == 6) == bracketed else ""
+
+
+def _media(config: Config) -> Iterator[_Fault]:
+    first, last = config.media.port_min, config.media.port_max
+    if first >= last:
+        yield _PORTS, f"port_max {last} is not above port_min {first}"
+    elif first + first % 2 >= last:
+        yield _PORTS, f"no even port with the odd one above it in {first}..{last}"
+    try:
+        ip_address(config.media.address)
+    except ValueError:
+        yield ("media.address",), f"`{config.media.address}` is not an IP address"
+
+
+def _api(config: Config) -> Iterator[_Fault]:
+    address = _address(config.api.listen)
+    if isinstance(address, str):
+        yield ("api.listen",), f"`{config.api.listen}`: {address}"
+        return
+    sip = [url.removeprefix("tcp://") for url in config.sip.listen if url.startswith("tcp://")]
+    if address[1] and address in map(_address, sip):
+        yield ("api.listen", "sip.listen"), f"`{config.api.listen}` is a SIP listener as well"
+
+
+def _storage(config: Config) -> Iterator[_Fault]:
+    storage = config.storage
+    yield from _url("storage.database", storage.database, DATABASE_SCHEMES, ":///")
+    yield from _url("storage.recordings", storage.recordings, RECORDINGS_SCHEMES, "://")
+    if not storage.spool:
+        yield ("storage.spool",), "needs a folder"
+
+
+def _url(key: str, url: str, schemes: tuple[str, ...], separator: str) -> Iterator[_Fault]:
+    """A URL may hold a password: its text is never repeated."""
+    scheme, _, path = url.partition(separator)
+    if scheme not in schemes or not path:
+        expected = " or ".join(f"{scheme}{separator}PATH" for scheme in schemes)
+        yield (key,), f"expected {expected}"

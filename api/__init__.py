@@ -1,0 +1,1 @@
+"""HTTP over the core: one server, vendor dialects side by side."""

@@ -1,0 +1,1 @@
+"""Our own dialect: REST and a WebSocket of events under `/srs/v1`."""

@@ -1,0 +1,73 @@
+"""The event stream: every change of the recorder as a text frame of a WebSocket (RFC 6455).
+
+A reader that does not keep up loses its oldest events and is told how many; one that does not
+answer pings is dropped. What readers send is ignored.
+"""
+
+import asyncio
+from contextlib import suppress
+from http import HTTPStatus
+from weakref import WeakSet
+
+import msgspec
+from aiohttp import WSCloseCode, web
+
+from api.native import encode, wire
+from api.problem import ApiError
+from api.typed import Call
+from siprec.feed import Subscription
+
+OPEN = web.AppKey("event_streams", WeakSet[web.WebSocketResponse])
+"""Every open stream, to be closed when the server stops."""
+
+HEARTBEAT_S = 20.0
+"""Time between pings; a reader has half of it to answer."""
+
+_MAX_FRAME_BYTES = 4096
+_CLOSE_S = 2.0
+
+
+async def watch(call: Call[wire.Watch]) -> web.WebSocketResponse:
+    """Send events until the reader leaves or the server stops. Raises ApiError 426."""
+    socket = web.WebSocketResponse(
+        heartbeat=HEARTBEAT_S, timeout=_CLOSE_S, max_msg_size=_MAX_FRAME_BYTES
+    )
+    if not socket.can_prepare(call.request):
+        status = HTTPStatus.UPGRADE_REQUIRED
+        raise ApiError(status, "this is a WebSocket", {"Upgrade": "websocket"})
+    with call.services.feed.subscribe() as subscription:
+        await socket.prepare(call.request)
+        call.request.app[OPEN].add(socket)
+        await _serve(socket, subscription)
+    return socket
+
+
+async def close_all(app: web.Application) -> None:
+    """Tell every reader that the server goes away."""
+    closing = (
+        socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops")
+        for socket in [*app[OPEN]]
+    )
+    await asyncio.gather(*closing)
+
+
+async def _serve(socket: web.WebSocketResponse, subscription: Subscription) -> None:
+    async with asyncio.TaskGroup() as group:
+        sender = group.create_task(_send(socket, subscription), name="event stream")
+        async for _ in socket:
+            pass
+        sender.cancel()
+
+
+async def _send(socket: web.WebSocketResponse, subscription: Subscription) -> None:
+    told = 0
+    with suppress(ConnectionError):
+        async for change in subscription:
+            if subscription.missed > told:
+                missed, told = subscription.missed - told, subscription.missed
+                await _put(socket, wire.Missed(missed))
+            await _put(socket, encode.event(change))
+
+
+async def _put(socket: web.WebSocketResponse, frame: wire.Event | wire.Missed) -> None:
+    await socket.send_str(msgspec.json.encode(frame).decode())

@@ -1,0 +1,247 @@
+"""The JSON of the native interface: what is asked and what is answered, as typed values.
+
+Times are RFC 3339 in UTC with milliseconds. `api.native.encode` makes the answers out of what the
+core holds.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from siprec.session import Action, State
+
+PREFIX = "/srs/v1"
+
+Id = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
+Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Moment = Annotated[datetime, Meta(tz=True)]
+Text = Annotated[str, Meta(max_length=1024)]
+Wanted = Annotated[str, Meta(min_length=1, max_length=1024)]
+Limit = Annotated[int, Meta(ge=1, le=1000)]
+Status = Literal["recording", "processing", "complete", "partial", "failed"]
+
+
+# what is asked
+
+
+class FindSessions(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which live sessions to list; every criterion given must match."""
+
+    state: State | UnsetType = UNSET
+    call_id: Wanted | UnsetType = UNSET
+    aor: Wanted | UnsetType = UNSET
+    limit: Limit = 50
+    cursor: Wanted | UnsetType = UNSET
+
+
+class OneSession(Struct, frozen=True, forbid_unknown_fields=True):
+    """One live session."""
+
+    session_id: Id
+
+
+class Control(Struct, frozen=True, forbid_unknown_fields=True):
+    """A command to a live session; `fill` is for pause, `text` for mark."""
+
+    session_id: Id
+    action: Action
+    fill: Literal["silence", "cut"] = "silence"
+    reason: Text = ""
+    text: Text = ""
+
+
+class FindRecordings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which recordings to list; every criterion given must match."""
+
+    status: Status | UnsetType = UNSET
+    call_id: Wanted | UnsetType = UNSET
+    session_id: Wanted | UnsetType = UNSET
+    aor: Wanted | UnsetType = UNSET
+    started_after: Moment | UnsetType = UNSET
+    started_before: Moment | UnsetType = UNSET
+    limit: Limit = 50
+    cursor: Wanted | UnsetType = UNSET
+
+
+class OneRecording(Struct, frozen=True, forbid_unknown_fields=True):
+    """One recording."""
+
+    recording_id: Id
+
+
+class OneFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """The audio of one recording."""
+
+    recording_id: Id
+    format: Literal["wav", "mp3"] = "wav"
+
+
+class Watch(Struct, frozen=True, forbid_unknown_fields=True):
+    """The stream of events; `access_token` is for clients that cannot set headers."""
+
+    access_token: Wanted | UnsetType = UNSET
+
+
+# what is answered
+
+
+class Participant(Struct, frozen=True):
+    """A party of the recorded call."""
+
+    participant_id: str
+    aor: str
+    name: str
+
+
+class Mark(Struct, frozen=True):
+    """A point somebody marked."""
+
+    at: Timestamp
+    text: str
+
+
+class Pause(Struct, frozen=True):
+    """A span in which nothing was recorded; `ended_at` is null while it lasts."""
+
+    started_at: Timestamp
+    ended_at: Timestamp | None
+    fill: str
+
+
+class SessionStream(Struct, frozen=True):
+    """One audio stream of a live session; its figures are null when they are not known now."""
+
+    stream_id: str
+    label: str
+    port: int
+    encodings: list[str]
+    active: bool
+    packets: int | None
+    lost: int | None
+    duplicates: int | None
+    jitter_ms: float | None
+    participant_id: str | UnsetType = UNSET
+
+
+class Session(Struct, frozen=True):
+    """A live session; `recording_id` is null while none is open."""
+
+    id: str
+    call_id: str
+    state: State
+    recording_id: str | None
+    started_at: Timestamp
+    duration_ms: int
+    paused_ms: int
+    from_aor: str
+    to_aor: str
+    participants: list[Participant]
+    streams: list[SessionStream]
+    pauses: list[Pause]
+    marks: list[Mark]
+    warnings: list[str]
+
+
+class SessionList(Struct, frozen=True):
+    """Live sessions, newest first."""
+
+    items: list[Session]
+    next: str | None
+
+
+class Gap(Struct, frozen=True):
+    """A stretch of a stream without media."""
+
+    start_ms: int
+    duration_ms: int
+
+
+class RecordedStream(Struct, frozen=True):
+    """One stream of a recording and the channel it has in the file."""
+
+    stream_id: str
+    label: str
+    channel: int
+    encoding: str
+    participant_id: str
+    packets: int
+    lost: int
+    duplicates: int
+    gaps: list[Gap]
+
+
+class File(Struct, frozen=True):
+    """A finished file, to be had at `url`."""
+
+    format: str
+    size_bytes: int
+    sha256: str
+    channels: int
+    sample_rate_hz: int
+    url: str
+
+
+class HistoryEntry(Struct, frozen=True):
+    """Who did what to a recording, when and why."""
+
+    at: Timestamp
+    actor: str
+    action: str
+    reason: str
+
+
+class Recording(Struct, frozen=True):
+    """One recording, live or finished; `ended_at` is null while it is live."""
+
+    id: str
+    session_id: str
+    call_id: str
+    status: Status
+    reason: str
+    started_at: Timestamp
+    ended_at: Timestamp | None
+    duration_ms: int
+    paused_ms: int
+    from_aor: str
+    to_aor: str
+    participants: list[Participant]
+    streams: list[RecordedStream]
+    pauses: list[Pause]
+    marks: list[Mark]
+    warnings: list[str]
+    files: list[File]
+    history: list[HistoryEntry]
+
+
+class RecordingList(Struct, frozen=True):
+    """Recordings, newest first."""
+
+    items: list[Recording]
+    next: str | None
+
+
+class Peaks(Struct, frozen=True):
+    """Waveform of a recording: for each channel the largest amplitude, 0 to 1, of each span."""
+
+    sample_rate_hz: int
+    samples_per_peak: int
+    channels: list[list[float]]
+
+
+class Event(Struct, frozen=True):
+    """One change of a session or a recording, as a text frame of the event stream."""
+
+    type: str
+    at: Timestamp
+    session_id: str
+    recording_id: str
+    call_id: str
+    actor: str
+    reason: str
+
+
+class Missed(Struct, frozen=True, tag="missed"):
+    """The reader was too slow and `count` events were dropped."""
+
+    count: int

@@ -1,0 +1,111 @@
+"""Problem details: what every failed request is answered with (RFC 9457).
+
+`ERRORS` says which failure of the core or of the storage room is which HTTP status. Nothing about
+the inside leaves with a 5xx.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, Struct, UnsetType
+
+from siprec.session import ControlFailed, InvalidTransition, UnknownSession
+from storage.records import InvalidQuery, StorageUnavailable, UnknownFile, UnknownRecording
+
+CONTENT_TYPE = "application/problem+json"
+
+ERRORS: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (
+    (UnknownSession, HTTPStatus.NOT_FOUND, "no live session has this id"),
+    (UnknownRecording, HTTPStatus.NOT_FOUND, "no recording has this id"),
+    (UnknownFile, HTTPStatus.NOT_FOUND, "the file is gone"),
+    (InvalidQuery, HTTPStatus.BAD_REQUEST, ""),
+    (InvalidTransition, HTTPStatus.CONFLICT, ""),
+    (
+        ControlFailed,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "the media process did not confirm in time; what was asked stays asked for",
+    ),
+    (
+        StorageUnavailable,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "the database or the file store does not answer now",
+    ),
+)
+"""Failure, its status, and its detail (empty: its own text). The first row whose type matches; any
+other error is a 500."""
+
+_RETRY_AFTER_S = "1"
+
+
+class Problem(Struct, frozen=True):
+    """What went wrong with a request (RFC 9457 section 3)."""
+
+    title: str
+    status: int
+    detail: str
+    instance: str
+    """Path of the request, without its query."""
+    type: str = "about:blank"
+    state: str | UnsetType = UNSET
+    """State of the session, when that is why a command was refused."""
+
+
+class ApiError(Exception):
+    """A request this room itself will not serve."""
+
+    def __init__(
+        self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = headers or {}
+
+
+def answer(error: Exception, instance: str) -> web.Response:
+    """The response for `error`, raised while the request for path `instance` was served."""
+    if isinstance(error, ApiError):
+        return respond(error.status, str(error), instance, error.headers)
+    if isinstance(error, web.HTTPException):
+        return _of_aiohttp(error, instance)
+    for kind, status, detail in ERRORS:
+        if isinstance(error, kind):
+            return _of_core(error, status, detail or str(error), instance)
+    return respond(HTTPStatus.INTERNAL_SERVER_ERROR, "the request failed inside", instance)
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether `error` is an ordinary refusal, not worth a traceback in the log."""
+    known = (ApiError, web.HTTPException, *(kind for kind, _, _ in ERRORS))
+    return isinstance(error, known) and not isinstance(error, web.HTTPServerError)
+
+
+def respond(
+    status: HTTPStatus,
+    detail: str,
+    instance: str,
+    headers: Mapping[str, str] | None = None,
+    state: str | UnsetType = UNSET,
+) -> web.Response:
+    """A problem as an HTTP response."""
+    problem = Problem(status.phrase, status.value, detail, instance, state=state)
+    return web.Response(
+        status=status.value,
+        body=msgspec.json.encode(problem),
+        content_type=CONTENT_TYPE,
+        headers=headers,
+    )
+
+
+def _of_core(error: Exception, status: HTTPStatus, detail: str, instance: str) -> web.Response:
+    state = str(error.state) if isinstance(error, InvalidTransition) else UNSET
+    shortage = status is HTTPStatus.SERVICE_UNAVAILABLE
+    headers = {"Retry-After": _RETRY_AFTER_S} if shortage else None
+    return respond(status, detail, instance, headers, state)
+
+
+def _of_aiohttp(error: web.HTTPException, instance: str) -> web.Response:
+    status = HTTPStatus(error.status)
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    return respond(status, status.description or status.phrase, instance, headers)

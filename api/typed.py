@@ -1,0 +1,176 @@
+"""Routes as rows of a table: from one row come the aiohttp route and its OpenAPI operation.
+
+A handler gets a `Call` with everything it needs, decoded and authorised, and returns the struct to
+send, a response of its own, or None for 204. What a request may say is one msgspec struct, `ask`:
+its fields that occur in the path are taken from there, the others from the query (GET, DELETE) or
+from an optional JSON body (POST). Everything else in a request is refused, naming the bad field.
+The document is made in `api.openapi`.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Generic, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from api.auth import Authenticator, bearer
+from api.problem import ApiError
+from api.services import Services
+from siprec.session import Actor
+
+ACTOR = web.RequestKey("actor", str)
+"""Name of the key a request was made with, for the access log."""
+
+NOBODY = Actor("", "none")
+"""Who calls a route that needs no key."""
+
+Ask = TypeVar("Ask", bound=Struct)
+
+
+class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
+    """A request without parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Ask]):
+    """One authorised request."""
+
+    services: Services
+    actor: Actor
+    ask: Ask
+    request: web.Request
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Generic[Ask]):
+    """One operation of the HTTP interface."""
+
+    method: str
+    """`GET` (which serves HEAD too), `POST` or `DELETE`."""
+    path: str
+    """Template as of OpenAPI: `/recordings/{recording_id}`."""
+    role: str | None
+    """Least role that may use it; None: open to everybody."""
+    handler: Callable[[Call[Ask]], Awaitable[Struct | web.StreamResponse | None]]
+    ask: type[Ask]
+    answer: type[Struct] | None
+    """Struct of the answer in the document; None: no JSON."""
+    summary: str
+    problems: tuple[int, ...] = ()
+    """Statuses of the problems it may answer, besides those every route may."""
+    answers: Mapping[int, tuple[str, ...]] | None = None
+    """Success status -> media types, where it is not 200 with JSON (or 204 without)."""
+    token_in_query: bool = False
+    """Take the key from `access_token` too: for clients that cannot set headers."""
+
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """Names of the path parameters, in order."""
+        return tuple(re.findall(r"{(\w+)}", self.path))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods it answers: what can be got can be asked about, except a WebSocket."""
+        is_document = self.method == "GET" and 101 not in (self.answers or {})
+        return ("GET", "HEAD") if is_document else (self.method,)
+
+
+class Endpoint(Generic[Ask]):
+    """What aiohttp calls for one route."""
+
+    def __init__(
+        self, route: Route[Ask], services: Services, authenticator: Authenticator, body_s: float
+    ) -> None:
+        self._route = route
+        self._services = services
+        self._authenticator = authenticator
+        self._body_s = body_s
+        self._path = route.path_names
+        self._integers = _integer_fields(route.ask)
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Authorise, decode, run, encode. Raises ApiError and what the handler raises."""
+        actor = await self._actor(request)
+        request[ACTOR] = actor.name
+        ask = self._decode(request, await self._values(request))
+        result = await self._route.handler(Call(self._services, actor, ask, request))
+        if isinstance(result, web.StreamResponse):
+            return result
+        if result is None:
+            return web.Response(status=HTTPStatus.NO_CONTENT)
+        return web.Response(body=msgspec.json.encode(result), content_type="application/json")
+
+    async def _actor(self, request: web.Request) -> Actor:
+        if self._route.role is None:
+            return NOBODY
+        token = bearer(request.headers.getall("Authorization", []))
+        if token is None and self._route.token_in_query:
+            token = request.query.get("access_token")
+        return await self._authenticator.admit(token, request.remote or "", self._route.role)
+
+    async def _values(self, request: web.Request) -> dict[str, object]:
+        if request.method == "POST":
+            _no_query(request)
+            return _json_object(request.content_type, await self._body(request))
+        return self._query(request)
+
+    async def _body(self, request: web.Request) -> bytes:
+        try:
+            async with asyncio.timeout(self._body_s):
+                return await request.read()
+        except TimeoutError:
+            raise ApiError(
+                HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive in {self._body_s:g} s"
+            ) from None
+
+    def _query(self, request: web.Request) -> dict[str, object]:
+        values: dict[str, object] = {}
+        for name, text in request.query.items():
+            if name in values:
+                raise _bad(f"Parameter `{name}` is given twice")
+            is_number = name in self._integers and re.fullmatch(r"-?[0-9]{1,18}", text)
+            values[name] = int(text) if is_number else text
+        return values
+
+    def _decode(self, request: web.Request, values: dict[str, object]) -> Ask:
+        path = {name: request.match_info[name] for name in self._path}
+        for name in path.keys() & values.keys():
+            raise _bad(f"Object contains unknown field `{name}`")
+        try:
+            return msgspec.convert({**values, **path}, self._route.ask)
+        except msgspec.ValidationError as error:
+            if str(error).endswith(tuple(f"`$.{name}`" for name in path)):
+                raise ApiError(HTTPStatus.NOT_FOUND, "nothing has this name") from None
+            raise _bad(str(error)) from None
+
+
+def _no_query(request: web.Request) -> None:
+    for name in request.query:
+        raise _bad(f"Parameter `{name}` is not known")
+
+
+def _json_object(content_type: str, body: bytes) -> dict[str, object]:
+    """The members of an optional JSON object (RFC 8259)."""
+    if not body:
+        return {}
+    if content_type != "application/json":
+        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
+    try:
+        return msgspec.json.decode(body, type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _bad(str(error)) from None
+
+
+def _bad(detail: str) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, detail)
+
+
+def _integer_fields(ask: type[Struct]) -> frozenset[str]:
+    """Fields whose text in a query is a number."""
+    properties = msgspec.json.schema_components([ask])[1][ask.__name__]["properties"]
+    return frozenset(name for name, schema in properties.items() if schema.get("type") == "integer")

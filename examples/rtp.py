@@ -87,6 +87,8 @@ class Packet:
     ssrc: int
     payload: bytes
     marker: bool = False
+    sent_at: float = 0.0
+    """Event loop time just before it was sent; 0 as long as it was not."""
 
     def encode(self) -> bytes:
         """The datagram."""

@@ -18,7 +18,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -175,15 +175,15 @@ class RecordingClient:
     ) -> list[Packet]:
         """Send the next `seconds` of every stream (None: all of it) at the pace of speech.
 
-        Returns the packets sent, in order; fewer than planned if the recorder hangs up.
+        Returns the packets sent, with the times; fewer than planned if the recorder hangs up.
         """
         frames = max(len(stream.frames) for stream in self.streams)
         count = frames if seconds is None else round(seconds / FRAME_S)
         packets = [p for i, stream in enumerate(self.streams) for p in stream.packets(i, count)]
         packets.sort(key=lambda packet: packet.due_s)
         sent: list[Packet] = []
-        clock, start, report_s = asyncio.get_running_loop().time, 0.0, 0.0
-        start = clock()
+        clock = asyncio.get_running_loop().time
+        start, report_s = clock(), 0.0
         for packet in impair(packets) if impair else packets:
             await asyncio.sleep(max(0.0, start + packet.due_s - clock()))
             if self.ended.is_set():
@@ -191,8 +191,8 @@ class RecordingClient:
             if packet.due_s >= report_s:
                 report_s += REPORT_S
                 self._send_reports()
+            sent.append(replace(packet, sent_at=clock()))
             self.streams[packet.stream].send(packet)
-            sent.append(packet)
         await asyncio.sleep(max(0.0, start + count * FRAME_S - clock()))
         return sent
 

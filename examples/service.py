@@ -1,0 +1,180 @@
+"""A recorder of one's own: `siprecd serve` in a folder, with its srs.toml, a key and free ports.
+
+Starts and stops the installed program just as a person would; shared by the demonstration and the
+benchmarks. Imports nothing of the recorder.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+START_S, STOP_S = 20.0, 60.0
+CONFIG = """\
+[sip]
+listen = ["udp://127.0.0.1:{sip}", "tcp://127.0.0.1:{sip}"]
+answer_delay_ms = {answer_delay_ms}
+drain_s = 1
+
+[api]
+listen = "127.0.0.1:{api}"
+
+[storage]
+database = "sqlite:///{folder}/siprecd.db"
+recordings = "file://{folder}/recordings"
+spool = "{folder}/spool"
+
+[log]
+level = "warning"
+"""
+
+
+class ServiceError(Exception):
+    """The recorder did not start, or did not stop as it should."""
+
+
+def free_port() -> int:
+    """A port that nobody has on TCP or UDP."""
+    while True:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as tcp,
+            socket.socket(type=socket.SOCK_DGRAM) as udp,
+        ):
+            try:
+                udp.bind(tcp.getsockname())
+            except OSError:
+                continue
+            return int(tcp.getsockname()[1])
+
+
+class Service:
+    """A running recorder; use it with `async with`. `folder` is made and kept."""
+
+    def __init__(self, folder: Path, *, answer_delay_ms: int = 5) -> None:
+        self.folder = folder
+        self.sip_port, self.api_port = free_port(), free_port()
+        self.uri = f"sip:recorder@127.0.0.1:{self.sip_port}"
+        self.url = f"http://127.0.0.1:{self.api_port}"
+        self.log = folder / "siprecd.log"
+        self._answer_delay_ms = answer_delay_ms
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the control process."""
+        return self._process.pid if self._process else 0
+
+    def command(self, *words: str) -> list[str]:
+        """The command line of a `siprecd` verb with this recorder's configuration."""
+        return [sys.executable, "-m", "siprec", *words, "--config", str(self.folder / "srs.toml")]
+
+    async def __aenter__(self) -> Self:
+        self._write_config()
+        key = await self._add_key()
+        with self.log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.command("serve"), stdout=log, stderr=log, env=environment()
+            )
+        self.http = aiohttp.ClientSession(self.url, headers={"Authorization": f"Bearer {key}"})
+        try:
+            async with asyncio.timeout(START_S):
+                await self._ready()
+        except TimeoutError:
+            await self.__aexit__()
+            raise ServiceError(f"no answer from {self.url}: {self.log.read_text()}") from None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.close()
+        if self._process is None:
+            return
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            code = await asyncio.wait_for(self._process.wait(), STOP_S)
+        except TimeoutError:
+            self._process.kill()
+            raise ServiceError(f"did not stop within {STOP_S:.0f} s of SIGTERM") from None
+        if code:
+            raise ServiceError(f"exit status {code}: {self.log.read_text()}")
+
+    def _write_config(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = CONFIG.format(
+            sip=self.sip_port,
+            api=self.api_port,
+            folder=self.folder.resolve(),
+            answer_delay_ms=self._answer_delay_ms,
+        )
+        (self.folder / "srs.toml").write_text(text)
+
+    async def _add_key(self) -> str:
+        words = self.command("apikey", "add", "owner", "--role", "admin")
+        process = await asyncio.create_subprocess_exec(
+            *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        )
+        shown, trouble = await process.communicate()
+        if process.returncode:
+            raise ServiceError(f"siprecd apikey add: {trouble.decode()}")
+        return shown.decode().split()[-1]
+
+    async def _ready(self) -> None:
+        while self._process is not None and self._process.returncode is None:
+            try:
+                async with self.http.get("/health") as response:
+                    if response.status == 200:
+                        return
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.05)
+        raise ServiceError(f"did not start: {self.log.read_text()}")
+
+    async def get(self, path: str, **query: str) -> Any:
+        """JSON of a GET under `/srs/v1`. Raises ServiceError on any other answer than 200."""
+        async with self.http.get(f"/srs/v1/{path}", params=query) as response:
+            return self._json(path, response.status, await response.read())
+
+    async def post(self, path: str, body: dict[str, str] | None = None) -> Any:
+        """JSON of a POST under `/srs/v1`. Raises ServiceError on any other answer than 200."""
+        async with self.http.post(f"/srs/v1/{path}", json=body or {}) as response:
+            return self._json(path, response.status, await response.read())
+
+    async def download(self, path: str, **query: str) -> bytes:
+        """Body of a GET under `/srs/v1`. Raises ServiceError on any other answer than 200."""
+        async with self.http.get(f"/srs/v1/{path}", params=query) as response:
+            body = await response.read()
+            if response.status != 200:
+                raise ServiceError(f"{path}: {response.status} {body[:300]!r}")
+            return body
+
+    def _json(self, path: str, status: int, body: bytes) -> Any:
+        if status != 200:
+            raise ServiceError(f"{path}: {status} {body[:300]!r}")
+        return json.loads(body)
+
+    async def session(self, call_id: str) -> dict[str, Any]:
+        """The live session of a call."""
+        for item in (await self.get("sessions"))["items"]:
+            if item["call_id"] == call_id:
+                return dict(item)
+        raise ServiceError(f"no live session has Call-ID {call_id}")
+
+    async def recording(self, call_id: str) -> dict[str, Any]:
+        """The recording of a call that ended, as soon as it is finished."""
+        async with asyncio.timeout(STOP_S):
+            while True:
+                items = (await self.get("recordings", call_id=call_id))["items"]
+                if items and items[0]["status"] not in {"recording", "processing"}:
+                    return dict(items[0])
+                await asyncio.sleep(0.05)
+
+
+def environment() -> dict[str, str]:
+    """Ours without SRS_ variables: they would overrule the configuration file."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SRS_")}

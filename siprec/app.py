@@ -1,4 +1,4 @@
-"""The composition root: builds the rooms, runs them in one TaskGroup, takes them down in reverse."""
+"""The composition root: builds the rooms, runs them, and takes them down in reverse order."""
 
 import asyncio
 import fcntl
@@ -14,12 +14,12 @@ from typing import Any
 
 import click
 import structlog
+from media.engine import MediaEngine
+from media.renderer import Renderer
 
 from api.server import ApiServer
 from api.services import Services
 from config.schema import Config
-from media.engine import MediaEngine
-from media.renderer import Renderer
 from siprec import __version__
 from siprec.archive import Archive
 from siprec.feed import EventFeed

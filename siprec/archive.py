@@ -1,11 +1,10 @@
-"""From an ended recording to finished files: render, store, book, and only then let go of the spool.
+"""From an ended recording to finished files: render, store, book, then let go of the spool.
 
 Counterpart of `siprec.recorder`, which owns recordings while they grow. Everything here may be cut
 off at any point and done again: the spool and its sidecar stay until the catalogue has the result.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from media.renderer import Renderer
 
 from config.schema import Render
 from media import spool
-from media.renderer import Renderer
 from media.spec import MediaError, MediaFile, Rendered, RenderedStream, StreamReport
 from siprec.feed import EventFeed, FeedEvent
 from siprec.session import RecorderError
@@ -243,7 +242,7 @@ class Archive:
                 found[recording_id] = sidecar.read(path)
             except StorageError as error:
                 logger.error("sidecar_damaged", recording=recording_id, error=str(error))
-                os.replace(path, path.with_suffix(".damaged"))
+                path.replace(path.with_suffix(".damaged"))
         for path in spool.scan(self._spool_folder):
             known = found.get(path.stem) or _unknown(path)
             found[path.stem] = replace(known, paused_at_end=spool.ends_paused(path))

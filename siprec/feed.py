@@ -4,12 +4,12 @@ Publishing never waits and never fails: a subscriber that does not keep up loses
 and is told how many (`Subscription.missed`).
 """
 
+from asyncio import Event
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from asyncio import Event
 
 CAPACITY = 1024
 """Events a subscriber may lag behind; some 200 kB, ten seconds of a very busy node."""

@@ -77,21 +77,21 @@ def streams(live: LiveSession, model: Model) -> tuple[StreamRecord, ...]:
     """Every stream the session has or had, with its channel: the caller's is the left one.
 
     Who calls is not said by RFC 7865; the first participant declared is taken as the caller, and
-    streams without a known sender follow in the order of their m-lines.
+    streams without a known sender follow in the order they were offered.
     """
     people = [person.participant_id for person in model.participants()]
 
-    def rank(index: int) -> tuple[int, int]:
-        sender = model.sender_of(index)
-        return (people.index(sender) if sender in people else len(people), index)
+    def rank(number: int) -> tuple[int, int]:
+        sender = model.sender_of(number)
+        return (people.index(sender) if sender in people else len(people), number)
 
-    ordered = sorted(live.streams, key=lambda stream: (*rank(stream.index), stream.closed))
+    ordered = sorted(live.streams, key=lambda stream: (*rank(stream.number), stream.closed))
     return tuple(
         StreamRecord(
             stream.spec.stream_id,
             stream.spec.label,
             channel,
-            participant_id=model.sender_of(stream.index) or "",
+            participant_id=model.sender_of(stream.number) or "",
         )
         for channel, stream in enumerate(ordered)
     )

@@ -20,7 +20,9 @@ def configure(config: Log) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(config.level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelName(config.level.upper())
+        ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )

@@ -14,22 +14,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
+from media.engine import MediaEngine
 
 from config.schema import Config
-from media.engine import MediaEngine
-from media.spec import (
-    DISCARD,
-    MediaUnavailable,
-    PortsExhausted,
-    StreamReport,
-    StreamSpec,
-    Target,
-)
-from siprec import negotiation, policy
+from media.spec import MediaUnavailable, StreamReport
+from siprec import logbook, negotiation, policy, streams
 from siprec.archive import Archive, Spawn, call_keys
 from siprec.feed import EventFeed, FeedEvent
-from siprec.metadata import Document, Model, merge
-from siprec.negotiation import NotAcceptable, Origin, Plan
+from siprec.metadata import Model, merge
+from siprec.negotiation import NotAcceptable, Plan
 from siprec.sdp import SessionDescription
 from siprec.session import (
     GOALS,
@@ -42,20 +35,17 @@ from siprec.session import (
     ControlFailed,
     InvalidTransition,
     LiveSession,
-    NegotiatedStream,
     Offer,
     ReceptionView,
+    RecorderError,
     RecordingSession,
     Refused,
     State,
     UnknownSession,
 )
-from storage.records import AuditEntry, Mark, Participant, Pause, Recording, StreamRecord
+from storage.records import Mark, Pause, Recording
 
 logger = structlog.get_logger(__name__)
-
-RETRY_AFTER_S = 5
-"""Hint for a client that met a shortage of ours."""
 
 _EVENTS = {
     Action.START: "recording.started",
@@ -99,7 +89,7 @@ class Recorder:
         Raises Refused with the SIP status to give: 403, 488 or 503.
         """
         if not self.accepting:
-            raise Refused(503, "Draining", retry_after_s=RETRY_AFTER_S)
+            raise Refused(503, "Draining", retry_after_s=streams.RETRY_AFTER_S)
         policy.decide(offer, self._config.sip.accept)
         if offer.sdp is None:
             raise Refused(488, "No session description", warning='399 siprecd "SDP offer needed"')
@@ -107,8 +97,8 @@ class Recorder:
         model = _merged(Model(), offer, plan)
         live = _live_session(offer, paused=self._was_paused(offer.call_id, model))
         live.recording = logbook.opened(live, offer.received_at)
-        self._open(live, plan, plan.accepted, _ns(offer.received_at))
-        answer = self._answer(live, plan, offer, None)
+        streams.align(self._engine, live, plan, _ns(offer.received_at))
+        answer = streams.answer(live, plan, self._host(offer), None)
         session = RecordingSession(offer.dialog_id, offer.call_id, live, plan, answer, model)
         self._dialogs[offer.dialog_id] = session
         self._sessions[live.id] = live
@@ -129,8 +119,8 @@ class Recorder:
         plan = _plan(offer.sdp, session.plan) if offer.sdp else session.plan
         model = _merged(session.metadata, offer, plan if offer.sdp else None)
         if offer.sdp:
-            self._reopen(session, plan, _ns(offer.received_at))
-            session.answer = self._answer(session.live, plan, offer, session.answer)
+            streams.align(self._engine, session.live, plan, _ns(offer.received_at))
+            session.answer = streams.answer(session.live, plan, self._host(offer), session.answer)
             session.plan = plan
         session.metadata = model
         self._refresh(session, offer.warnings)
@@ -273,48 +263,11 @@ class Recorder:
     def _was_paused(self, call_id: str, model: Model) -> bool:
         return not self._paused_calls.isdisjoint(call_keys(call_id, model.session_ids()))
 
-    def _open(
-        self, live: LiveSession, plan: Plan, indexes: Sequence[int], at_ns: int
-    ) -> None:
-        specs = [_spec(plan, index, secrets.token_hex(8)) for index in indexes]
-        try:
-            ports = self._engine.open(live.id, specs, _target(live), at_ns)
-        except PortsExhausted as error:
-            logger.error("ports_exhausted", call_id=live.call_id)
-            raise Refused(503, "No RTP ports left", retry_after_s=RETRY_AFTER_S) from error
-        live.streams += [
-            NegotiatedStream(index, spec, port)
-            for index, spec, port in zip(indexes, specs, ports, strict=True)
-        ]
-
-    def _reopen(self, session: RecordingSession, plan: Plan, at_ns: int) -> None:
-        """Bring the open streams in line with a new plan: open, change and close."""
-        live = session.live
-        standing = {stream.index: stream for stream in live.streams if not stream.closed}
-        kept = {index: standing[old] for index, old in plan.kept.items() if old in standing}
-        new = [index for index in plan.accepted if index not in kept]
-        if new:
-            self._open(live, plan, new, at_ns)
-        for index, stream in kept.items():
-            stream.index = index
-            spec = _spec(plan, index, stream.spec.stream_id)
-            if spec != stream.spec:
-                stream.spec = spec
-                self._engine.update(live.id, [spec], at_ns)
-        gone = [stream for stream in standing.values() if stream not in kept.values()]
-        for stream in gone:
-            stream.closed = True
-        if gone:
-            ids = [stream.spec.stream_id for stream in gone]
-            self._engine.close_streams(live.id, ids, at_ns)
-
-    def _answer(
-        self, live: LiveSession, plan: Plan, offer: Offer, previous: SessionDescription | None
-    ) -> SessionDescription:
-        ports = {s.index: s.port.rtp_port for s in live.streams if not s.closed}
-        host = self._config.sip.advertise or _public(self._config.media.address, offer.local_host)
-        origin = Origin("siprecd", int(live.id[:8], 16))
-        return negotiation.answer(plan, ports, host, origin, previous)
+    def _host(self, offer: Offer) -> str:
+        """The address to put into SDP: what is configured, or where the request came to."""
+        bound = self._config.media.address
+        here = offer.local_host if bound in {"0.0.0.0", "::"} else bound
+        return self._config.sip.advertise or here
 
     def _refresh(self, session: RecordingSession, warnings: tuple[str, ...] = ()) -> None:
         """Carry metadata, streams and warnings into the session and its open recording."""
@@ -372,7 +325,7 @@ class Recorder:
         self._in_flight[live.id] = confirmed
         reports: list[StreamReport] = []
         try:
-            reports = await self._engine.switch(live.id, _target(live), at_ns)
+            reports = await self._engine.switch(live.id, streams.target(live), at_ns)
             confirmed.set_result(True)
         except MediaUnavailable as error:
             confirmed.set_result(False)
@@ -444,16 +397,22 @@ def _live_session(offer: Offer, paused: bool) -> LiveSession:
     return live
 
 
-def _target(live: LiveSession) -> Target:
-    if live.recording is None:
-        return DISCARD
-    fill = not live.pauses or live.pauses[-1].fill == "silence"
-    return Target(live.recording.id, live.state is State.PAUSED, fill)
-
-
 def _utc(at_ns: int) -> datetime:
     return datetime.fromtimestamp(at_ns / 1e9, UTC)
 
 
 def _ns(at: datetime) -> int:
     return int(at.timestamp() * 1e6) * 1000
+
+
+def _plan(sdp: SessionDescription, previous: Plan | None) -> Plan:
+    try:
+        return negotiation.plan(sdp, previous)
+    except NotAcceptable as error:
+        raise Refused(error.status, str(error), error.warning) from error
+
+
+def _merged(model: Model, offer: Offer, plan: Plan | None) -> Model:
+    if offer.metadata is None:
+        return model
+    return merge(model, offer.metadata, plan.labels if plan else None, offer.received_at)

@@ -129,10 +129,10 @@ class Offer:
 
 @dataclass(slots=True)
 class NegotiatedStream:
-    """One m-line slot of a recording session that carries, or carried, media."""
+    """One media stream of a recording session, while it lives and after."""
 
-    index: int
-    """Position of the m-line in the SDP."""
+    number: int
+    """Its number in the `Plan`, wherever its m-line stands."""
     spec: StreamSpec
     port: StreamPort
     closed: bool = False

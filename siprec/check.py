@@ -1,0 +1,125 @@
+"""`siprecd check`: tries everything a start needs and says what to do where it would fail."""
+
+import asyncio
+import os
+import resource
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from config.load import host_port
+from config.schema import Config
+from storage.database import Database
+from storage.records import StorageError
+
+FILES_PER_STREAM = 4
+"""RTP and RTCP socket, each open in the control and in the media process."""
+LOW_DISK_BYTES = 1 << 30
+
+
+class Problem(Exception):
+    """Something that would keep the server from working; the text says what to do."""
+
+
+class Caution(Exception):
+    """Something that works but will hurt under load."""
+
+
+async def check(config: Config) -> int:
+    """Print one line per check; returns 0 if the server would work, else 1."""
+    checks: list[tuple[str, Callable[[], str]]] = [
+        *((f"SIP {url}", lambda url=url: _listener(url)) for url in config.sip.listen),  # type: ignore[misc]
+        (f"API {config.api.listen}", lambda: _bind(socket.SOCK_STREAM, config.api.listen)),
+        ("RTP ports", lambda: _rtp(config)),
+        ("open files", lambda: _open_files(config)),
+        ("spool", lambda: _folder(Path(config.storage.spool))),
+        ("recordings", lambda: _folder(Path(config.storage.recordings.removeprefix("file://")))),
+    ]
+    results = [_report(name, probe) for name, probe in checks]
+    results.append(await _database(config))
+    return 0 if all(results) else 1
+
+
+def _report(name: str, probe: Callable[[], str]) -> bool:
+    try:
+        click.echo(f"ok       {name}: {probe()}")
+    except Caution as caution:
+        click.echo(f"caution  {name}: {caution}")
+    except Problem as problem:
+        click.echo(f"FAILED   {name}: {problem}")
+        return False
+    return True
+
+
+def _listener(url: str) -> str:
+    parts = urlsplit(url)
+    kind = socket.SOCK_DGRAM if parts.scheme == "udp" else socket.SOCK_STREAM
+    return _bind(kind, parts.netloc)
+
+
+def _bind(kind: socket.SocketKind, address: str) -> str:
+    host, port = host_port(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind is socket.SOCK_STREAM)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Problem(
+                f"{error.strerror}. Is another siprecd running, or is {host} not an address of "
+                "this machine?"
+            ) from error
+    return "free"
+
+
+def _rtp(config: Config) -> str:
+    _bind(socket.SOCK_DGRAM, f"{_bracketed(config.media.address)}:0")
+    pairs = (config.media.port_max - config.media.port_min + 1) // 2
+    if pairs < 20:
+        raise Caution(f"{pairs} streams at a time; widen [media] port_min..port_max")
+    return f"{pairs} streams at a time"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _open_files(config: Config) -> str:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    pairs = (config.media.port_max - config.media.port_min + 1) // 2
+    streams = min(pairs, hard // FILES_PER_STREAM)
+    if streams < pairs:
+        raise Caution(f"the limit of {hard} carries about {streams} streams; raise LimitNOFILE")
+    return f"limit {hard}"
+
+
+def _folder(folder: Path) -> str:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        probe = folder / f".check-{os.getpid()}"
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise Problem(f"cannot write {folder}: {error.strerror}") from error
+    free = shutil.disk_usage(folder).free
+    if free < LOW_DISK_BYTES:
+        raise Caution(f"{folder} has only {free >> 20} MiB left")
+    return f"{folder}, {free >> 30} GiB free"
+
+
+async def _database(config: Config) -> bool:
+    database = Database(config.storage.database)
+    try:
+        async with asyncio.timeout(10):
+            await database.migrate()
+    except (StorageError, TimeoutError) as error:
+        click.echo(f"FAILED   database: {config.storage.database}: {error}")
+        return False
+    finally:
+        await database.close()
+    click.echo(f"ok       database: {config.storage.database}")
+    return True

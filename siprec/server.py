@@ -1,0 +1,166 @@
+"""The SIP server: an event of the endpoint, a call to the recorder, a response. Nothing else.
+
+The only place where what the core refuses becomes a SIP status.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+
+import structlog
+
+from config.schema import Sip
+from siprec import offer as offers
+from siprec import streams
+from siprec.recorder import Recorder
+from siprec.sdp import SessionDescription
+from siprec.session import Refused
+from siprec.sip.endpoint import Endpoint, EndpointConfig
+from siprec.sip.events import (
+    AckReceived,
+    ByeReceived,
+    Cancelled,
+    DialogEnded,
+    Event,
+    InviteReceived,
+    OptionsReceived,
+    UpdateReceived,
+)
+from siprec.transport import SipTransport
+
+logger = structlog.get_logger(__name__)
+
+SDP = "application/sdp"
+
+
+class SipServer:
+    """Listens for session recording clients and hands their dialogs to the recorder."""
+
+    def __init__(self, config: Sip, recorder: Recorder) -> None:
+        self._config = config
+        self._recorder = recorder
+        self._endpoint = Endpoint(EndpointConfig(contact_host=config.advertise))
+        self._transport = SipTransport(self._endpoint, config.listen, self._received)
+        self._answers: dict[str, asyncio.TimerHandle] = {}
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where we listen, as `udp://HOST:PORT`."""
+        return self._transport.addresses
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is open and nothing is owed."""
+        return self._endpoint.is_idle
+
+    async def start(self) -> None:
+        """Open the listeners. Raises OSError."""
+        await self._transport.start()
+
+    async def stop(self) -> None:
+        """Close them."""
+        await self._transport.stop()
+
+    def hang_up(self, dialog_id: str) -> None:
+        """Send a BYE."""
+        self._endpoint.hang_up(dialog_id, self._now())
+        self._transport.flush()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _received(self, event: Event) -> None:
+        transaction = getattr(event, "transaction", None)
+        try:
+            self._dispatch(event)
+        except Refused as refusal:
+            self._refuse(event, refusal)
+        except Exception:
+            logger.exception("sip_event_failed", sip_event=type(event).__name__)
+            if transaction:
+                self._endpoint.respond(transaction, 500, self._now())
+
+    def _dispatch(self, event: Event) -> None:
+        match event:
+            case InviteReceived(initial=True):
+                self._invite(event)
+            case InviteReceived() | UpdateReceived():
+                self._modify(event)
+            case AckReceived(dialog_id=dialog_id):
+                self._recorder.confirm(dialog_id)
+            case ByeReceived():
+                self._bye(event)
+            case OptionsReceived(transaction=transaction):
+                self._options(transaction)
+            case Cancelled(dialog_id=dialog_id):
+                self._gone(dialog_id, "cancelled")
+            case DialogEnded(dialog_id=dialog_id, reason=reason):
+                self._gone(dialog_id, reason)
+
+    def _invite(self, event: InviteReceived) -> None:
+        received_at = datetime.now(UTC)
+        host = event.flow.local[0]
+        offer = offers.read(event.request, event.dialog_id, host, received_at)
+        answer = self._recorder.begin(offer)
+        delay_s = self._config.answer_delay_ms / 1000
+        if not delay_s:
+            self._accept(event.transaction, answer)
+            return
+        self._endpoint.respond(event.transaction, 100, self._now())
+        self._answers[event.dialog_id] = asyncio.get_running_loop().call_later(
+            delay_s, self._accept_late, event.dialog_id, event.transaction, answer
+        )
+
+    def _accept_late(self, dialog_id: str, transaction: str, answer: SessionDescription) -> None:
+        del self._answers[dialog_id]
+        self._accept(transaction, answer)
+        self._transport.flush()
+
+    def _accept(self, transaction: str, answer: SessionDescription | None) -> None:
+        body = answer.encode() if answer else b""
+        self._endpoint.respond(transaction, 200, self._now(), body=body, content_type=SDP)
+
+    def _modify(self, event: InviteReceived | UpdateReceived) -> None:
+        host = event.flow.local[0]
+        offer = offers.read(event.request, event.dialog_id, host, datetime.now(UTC))
+        answer = self._recorder.update(offer)
+        # An INVITE without an offer asks for ours (RFC 3261 14.2); an UPDATE without one does not.
+        silent = isinstance(event, UpdateReceived) and offer.sdp is None
+        self._accept(event.transaction, None if silent else answer)
+
+    def _bye(self, event: ByeReceived) -> None:
+        self._withdraw_answer(event.dialog_id)
+        self._endpoint.respond(event.transaction, 200, self._now())
+        last = offers.read_last(event.request, event.dialog_id, datetime.now(UTC))
+        self._recorder.end(event.dialog_id, "bye", last)
+
+    def _options(self, transaction: str) -> None:
+        if self._recorder.accepting:
+            self._endpoint.respond(transaction, 200, self._now())
+        else:
+            raise Refused(503, "Draining", retry_after_s=streams.RETRY_AFTER_S)
+
+    def _gone(self, dialog_id: str, reason: str) -> None:
+        self._withdraw_answer(dialog_id)
+        self._recorder.end(dialog_id, reason)
+
+    def _withdraw_answer(self, dialog_id: str) -> None:
+        if answer := self._answers.pop(dialog_id, None):
+            answer.cancel()
+
+    def _refuse(self, event: Event, refusal: Refused) -> None:
+        assert isinstance(event, InviteReceived | UpdateReceived | OptionsReceived)
+        headers = []
+        if refusal.warning:
+            headers.append(("Warning", refusal.warning))
+        if refusal.retry_after_s:
+            headers.append(("Retry-After", str(refusal.retry_after_s)))
+        self._endpoint.respond(event.transaction, refusal.status, self._now(), headers=headers)
+        if not isinstance(event, OptionsReceived):
+            logger.warning(
+                "refused",
+                call_id=event.request.call_id,
+                method=event.request.method,
+                status=refusal.status,
+                reason=str(refusal),
+                peer=event.flow.remote[0],
+            )

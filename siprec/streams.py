@@ -1,0 +1,87 @@
+"""Keeps the media process in line with what was negotiated: ports opened, changed and closed.
+
+Counterparts: `siprec.negotiation` says what is to be (a `Plan`), `media.engine` does it.
+"""
+
+import secrets
+from collections.abc import Sequence
+
+import structlog
+from media.engine import MediaEngine
+
+from media.spec import DISCARD, PortsExhausted, StreamSpec, Target
+from siprec import negotiation
+from siprec.negotiation import Origin, Plan, Slot
+from siprec.sdp import SessionDescription
+from siprec.session import LiveSession, NegotiatedStream, Refused, State
+
+logger = structlog.get_logger(__name__)
+
+RETRY_AFTER_S = 5
+"""Hint for a client that met a shortage of ours."""
+
+
+def target(live: LiveSession) -> Target:
+    """Where the media of `live` is to go, by its state."""
+    if live.recording is None:
+        return DISCARD
+    fill = not live.pauses or live.pauses[-1].fill == "silence"
+    return Target(live.recording.id, live.state is State.PAUSED, fill)
+
+
+def align(engine: MediaEngine, live: LiveSession, plan: Plan, at_ns: int) -> None:
+    """Open, change and close streams so that they are those of `plan`.
+
+    Raises Refused (503) when no ports are left; then nothing has changed.
+    """
+    standing = {stream.number: stream for stream in live.streams if not stream.closed}
+    new = [slot for number, slot in plan.streams.items() if number not in standing]
+    if new or not live.streams:
+        live.streams += _opened(engine, live, new, at_ns)
+    for number, stream in standing.items():
+        slot = plan.streams.get(number)
+        if slot is None:
+            stream.closed = True
+            engine.close_streams(live.id, [stream.spec.stream_id], at_ns)
+        elif (spec := _spec(slot, stream.spec.stream_id)) != stream.spec:
+            stream.spec = spec
+            engine.update(live.id, [spec], at_ns)
+
+
+def answer(
+    live: LiveSession, plan: Plan, host: str, previous: SessionDescription | None
+) -> SessionDescription:
+    """Our SDP for `plan`, with the ports of the streams of `live`."""
+    ports = {
+        plan.streams[stream.number].index: stream.port.rtp_port
+        for stream in live.streams
+        if not stream.closed
+    }
+    origin = Origin("siprecd", str(int(live.id[:8], 16)))
+    return negotiation.answer(plan, ports, host, origin, previous)
+
+
+def _opened(
+    engine: MediaEngine, live: LiveSession, slots: Sequence[Slot], at_ns: int
+) -> list[NegotiatedStream]:
+    specs = [_spec(slot, secrets.token_hex(8)) for slot in slots]
+    try:
+        ports = engine.open(live.id, specs, target(live), at_ns)
+    except PortsExhausted as error:
+        logger.error("ports_exhausted", call_id=live.call_id)
+        raise Refused(503, "No RTP ports left", retry_after_s=RETRY_AFTER_S) from error
+    return [
+        NegotiatedStream(slot.stream, spec, port)
+        for slot, spec, port in zip(slots, specs, ports, strict=True)
+    ]
+
+
+def _spec(slot: Slot, stream_id: str) -> StreamSpec:
+    return StreamSpec(
+        stream_id,
+        slot.label,
+        slot.formats,
+        slot.direction != "inactive",
+        slot.rtcp_host,
+        slot.rtcp_port,
+    )

@@ -109,7 +109,7 @@ def judge(evidence: Evidence) -> Iterator[tuple[str, bool]]:
         yield f"{name}: the rest is what was played ({likeness:.4f})", likeness > LIKENESS
     first, last = evidence.spans[0].paused.start, evidence.spans[0].paused.stop
     hidden = evidence.played[0][first - evidence.spans[0].offset :][: last - first]
-    yield "the card number was read while paused", bool(np.abs(hidden.astype(int)).max() > 5000)
+    yield "the caller spoke while paused", bool(np.abs(hidden.astype(int)).max() > 5000)
     margin = RATE_HZ // 10
     left = np.abs(evidence.mp3[first + margin : last - margin].astype(int)).max()
     yield f"MP3: silent while paused (at most {left} of 32,768)", bool(left <= FAINT)

@@ -86,24 +86,26 @@ class Service:
         try:
             async with asyncio.timeout(START_S):
                 await self._ready()
-        except TimeoutError:
-            await self.__aexit__()
-            raise ServiceError(f"no answer from {self.url}: {self.log.read_text()}") from None
+        except (TimeoutError, ServiceError) as error:
+            await self._stop()
+            raise ServiceError(f"did not start: {self.log.read_text() or error}") from None
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if await self._stop():
+            raise ServiceError(f"did not stop as it should: {self.log.read_text()}")
+
+    async def _stop(self) -> int:
         await self.http.close()
         if self._process is None:
-            return
+            return 0
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)
         try:
-            code = await asyncio.wait_for(self._process.wait(), STOP_S)
+            return await asyncio.wait_for(self._process.wait(), STOP_S)
         except TimeoutError:
             self._process.kill()
-            raise ServiceError(f"did not stop within {STOP_S:.0f} s of SIGTERM") from None
-        if code:
-            raise ServiceError(f"exit status {code}: {self.log.read_text()}")
+            return await self._process.wait()
 
     def _write_config(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +135,7 @@ class Service:
                         return
             except aiohttp.ClientError:
                 await asyncio.sleep(0.05)
-        raise ServiceError(f"did not start: {self.log.read_text()}")
+        raise ServiceError("it ended")
 
     async def get(self, path: str, **query: str) -> Any:
         """JSON of a GET under `/srs/v1`. Raises ServiceError on any other answer than 200."""

@@ -60,7 +60,7 @@ class UpdateReceived(Event):
 
 @dataclass(frozen=True, slots=True)
 class ByeReceived(Event):
-    """Fired for a BYE within a dialog. The dialog is gone once it is answered."""
+    """Fired for a BYE within a dialog. The dialog is gone; the BYE is still to be answered."""
 
     transaction: str
     dialog_id: str
@@ -79,7 +79,10 @@ class OptionsReceived(Event):
 
 @dataclass(frozen=True, slots=True)
 class Cancelled(Event):
-    """Fired when a CANCEL ended a pending initial INVITE: it was answered 487, nothing is owed."""
+    """Fired when a CANCEL, or its Expires, ended a pending initial INVITE.
+
+    It was answered 487, nothing is owed.
+    """
 
     dialog_id: str
 
@@ -94,3 +97,12 @@ class DialogEnded(Event):
 
     dialog_id: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRefused(Event):
+    """Fired for a message that could not be read; it was answered if that was possible."""
+
+    cause: str
+    """One of a fixed set of texts, with nothing of the peer in it."""
+    flow: Flow

@@ -1,0 +1,216 @@
+"""kill -9 at random moments: what was acknowledged is there afterwards, and pauses still hold."""
+
+import asyncio
+import json
+import random
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from examples.rtp import Packet
+from examples.sip import Agent
+from examples.src import RecordingClient
+from tests.e2e.srs import Srs
+from tests.e2e.test_pause import FRAMES, heard
+
+LOST_S = 1.0
+"""The most a crash may cost; a frame more for where the last write fell."""
+
+
+@pytest.mark.parametrize("group", range(4))
+async def test_killed_five_times_at_random_moments(folder: Path, group: int) -> None:
+    rng = random.Random(group)
+    async with Srs(folder) as srs:
+        for _ in range(5):
+            await one_crash(srs, rng.uniform(0.3, 2.5))
+        rows = (await srs.get("recordings"))["items"]
+        assert len(rows) == 15
+    assert not list((folder / "data/spool").glob("*.srsp"))
+    assert not list((folder / "data/spool").glob("*.json"))
+
+
+async def one_crash(srs: Srs, after_s: float) -> None:
+    """Three calls, one of them paused, one with a stopped stretch; kill; restart; compare."""
+    clock = asyncio.get_running_loop().time
+    async with Agent(srs.udp) as agent:
+        calls = [RecordingClient(agent, [FRAMES, FRAMES]) for _ in range(3)]
+        sent: list[list[Packet]] = [[], [], []]
+        async with asyncio.TaskGroup() as group:
+            for call in calls:
+                await call.__aenter__()
+                await call.invite()
+            plays = [group.create_task(call.play(4.0)) for call in calls]
+            await asyncio.sleep(after_s / 2)
+            paused = await srs.session(calls[0].call_id)
+            await srs.control(paused["id"], "pause")
+            paused_at = clock()
+            await asyncio.sleep(after_s / 2)
+            killed_at = clock()
+            await srs.kill()
+            for call in calls:
+                call.ended.set()
+        sent = [play.result() for play in plays]
+        for call in calls:
+            await call.__aexit__()
+    await srs.start()
+    for number, call in enumerate(calls):
+        limit = paused_at if number == 0 else killed_at
+        await check(srs, call.call_id, sent[number], limit, killed_at)
+
+
+async def check(
+    srs: Srs, call_id: str, sent: list[Packet], limit: float, killed_at: float
+) -> None:
+    """The recovered recording is a prefix that ends at `limit`, at most a second short."""
+    recording = await srs.recording(call_id)
+    assert (recording["status"], recording["reason"]) == ("partial", "crash")
+    samples = await srs.channels(recording["id"])
+    first = [packet for packet in sent if packet.stream == 0]
+    before = [packet for packet in first if packet.sent_at < limit]
+    certain = [packet for packet in before if packet.sent_at < killed_at - LOST_S]
+    numbers = heard(samples[:, 0])
+    assert numbers == [*range(len(numbers))]
+    assert len(certain) <= len(numbers) <= len(before) + 1
+    assert not np.array_equal(samples, np.zeros_like(samples)) or not certain
+
+
+async def test_a_call_that_was_paused_at_the_crash_starts_paused_again(folder: Path) -> None:
+    async with Srs(folder) as srs:
+        async with Agent(srs.udp) as agent, RecordingClient(agent, [FRAMES, FRAMES]) as call:
+            await call.invite()
+            await call.play(0.3)
+            session = await srs.session(call.call_id)
+            await srs.control(session["id"], "pause")
+            await srs.kill()
+            call.ended.set()
+            document = call.metadata()
+        for _ in range(2):
+            await srs.start()
+            await again(srs, document)
+            await srs.kill()
+
+
+async def again(srs: Srs, document: bytes) -> None:
+    """The client calls again for the same communication session: nothing may be recorded."""
+    async with Agent(srs.udp) as agent, RecordingClient(agent, [FRAMES, FRAMES]) as call:
+        call.metadata = lambda: document  # type: ignore[method-assign]
+        await call.invite()
+        session = await srs.session(call.call_id)
+        assert session["state"] == "paused"
+        assert "paused_before_restart" in session["warnings"]
+        await call.play(0.3)
+        await call.bye()
+    recording = await srs.recording(call.call_id)
+    assert not (await srs.channels(recording["id"])).any()
+
+
+async def test_the_media_process_alone_may_die(folder: Path) -> None:
+    async with Srs(folder) as srs:
+        async with Agent(srs.udp) as agent, RecordingClient(agent, [FRAMES, FRAMES]) as call:
+            await call.invite()
+            await call.play(1.2)
+            kill_media_process(srs)
+            await call.play(0.6)
+            session = await srs.session(call.call_id)
+            await srs.control(session["id"], "pause")
+            kill_media_process(srs)
+            await call.play(0.6)
+            await srs.control(session["id"], "resume")
+            await call.play(0.4)
+            await call.bye()
+        recording = await srs.recording(call.call_id)
+        numbers = heard((await srs.channels(recording["id"]))[:, 0])
+    assert numbers == sorted(numbers)
+    assert not {*range(91, 120)} & {*numbers}
+    assert numbers[-1] == 139 and {*range(121, 140)} <= {*numbers}
+    assert len({*range(90)} - {*numbers}) <= 50 * LOST_S
+
+
+def kill_media_process(srs: Srs) -> None:
+    """SIGKILL to the process that receives RTP."""
+    import os
+    import signal
+
+    assert srs.process
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, _, _, parent = status.read_text().replace("(", "").replace(")", "").split()[:4]
+            command = (status.parent / "cmdline").read_text()
+        except (OSError, ValueError):
+            continue
+        if int(parent) == srs.process.pid and "media.worker" in command:
+            os.kill(int(pid), signal.SIGKILL)
+
+
+async def test_a_locked_database_delays_neither_calls_nor_pauses(folder: Path) -> None:
+    async with Srs(folder) as srs:
+        lock = sqlite3.connect(folder / "data/siprecd.db", isolation_level=None)
+        lock.execute("BEGIN EXCLUSIVE")
+        async with Agent(srs.udp) as agent, RecordingClient(agent, [FRAMES, FRAMES]) as call:
+            async with asyncio.timeout(1):
+                await call.invite()
+            await call.play(0.4)
+            async with asyncio.timeout(1):
+                session = await srs.session(call.call_id)
+                await srs.control(session["id"], "pause")
+                await srs.control(session["id"], "resume")
+            await call.play(0.4)
+            await call.bye()
+        async with srs.request("GET", "/health") as health:
+            assert (await health.json())["database"] == "unavailable"
+        lock.rollback()
+        lock.close()
+        recording = await srs.recording(call.call_id)
+        assert recording["status"] == "complete"
+        assert len(heard((await srs.channels(recording["id"]))[:, 0])) >= 38
+
+
+async def test_a_database_that_is_gone_at_the_start_loses_no_call(folder: Path) -> None:
+    async with Srs(folder) as srs:
+        await srs.stop()
+        database = folder / "data/siprecd.db"
+        aside = database.rename(folder / "aside.db")
+        database.mkdir()
+        await srs.start()
+        async with Agent(srs.udp) as agent, RecordingClient(agent, [FRAMES, FRAMES]) as call:
+            await call.invite()
+            await call.play(0.4)
+            await call.bye()
+        await srs.kill()
+        database.rmdir()
+        aside.rename(database)
+        await srs.start()
+        recording = await srs.recording(call.call_id)
+        assert heard((await srs.channels(recording["id"]))[:, 0]) == [*range(20)]
+
+
+async def test_a_damaged_sidecar_costs_only_the_names(folder: Path) -> None:
+    async with Srs(folder) as srs:
+        async with Agent(srs.udp) as agent, RecordingClient(agent, [FRAMES, FRAMES]) as call:
+            await call.invite()
+            await call.play(1.2)
+            session = await srs.session(call.call_id)
+            await srs.kill()
+            call.ended.set()
+        (sidecar,) = (folder / "data/spool").glob("*.json")
+        assert json.loads(sidecar.read_bytes())["call_id"] == call.call_id
+        sidecar.write_bytes(b'{"id": ')
+        await srs.start()
+        async with asyncio.timeout(20):
+            while (row := await srs.get(f"recordings/{session['recording_id']}"))["status"] not in {
+                "partial",
+                "complete",
+            }:
+                await asyncio.sleep(0.1)
+        assert row["reason"] == "crash"
+        assert heard((await srs.channels(row["id"]))[:, 0])[:5] == [*range(5)]
+
+
+async def test_two_recorders_do_not_share_a_folder(folder: Path) -> None:
+    async with Srs(folder) as srs:
+        other = Srs(folder)
+        with pytest.raises(AssertionError, match="in use by another siprecd"):
+            await other.start()
+        assert (await srs.get("sessions"))["items"] == []

@@ -1,7 +1,7 @@
 """Offer and answer of a recording session (RFC 3264, RFC 7866 7): what we take, and how we say so.
 
-`plan` turns an offer into one slot per m-line, `answer` turns slots and our ports into SDP. Pure: no
-port is opened, no state is kept but the `Plan` handed back. Counterpart: `siprec.sdp`.
+`plan` turns an offer into one slot per m-line, `answer` turns slots and our ports into SDP. Pure:
+no port is opened, no state is kept but the `Plan` handed back. Counterpart: `siprec.sdp`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -89,7 +89,7 @@ class Plan:
 
     @property
     def labels(self) -> dict[str, int]:
-        """Offered label -> stream number, for `metadata.merge`; the first of equal labels counts."""
+        """Offered label -> stream number, for `metadata.merge`; of equal labels the first."""
         return {slot.label: slot.stream for slot in reversed(self.slots) if slot.labelled}
 
 

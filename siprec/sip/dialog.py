@@ -177,6 +177,46 @@ class Dialog:
         return first, (*self.route_set[1:], f"<{self.remote_target}>")
 
 
+class Dialogs:
+    """The dialogs of an endpoint."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Dialog] = {}
+        self._callers: set[tuple[str, str]] = set()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, dialog_id: str) -> Dialog | None:
+        """The dialog of that id."""
+        return self._by_id.get(dialog_id)
+
+    def find(self, request: Request) -> Dialog | None:
+        """By Call-ID and both tags, not by Request-URI: some clients keep the one they dialled."""
+        dialog = self._by_id.get(request.to.tag)
+        return dialog if dialog and dialog.matches(request) else None
+
+    def has_caller(self, request: Request) -> bool:
+        """Whether there is a dialog with this Call-ID and From tag."""
+        return (request.call_id, request.from_.tag) in self._callers
+
+    def add(self, dialog: Dialog) -> None:
+        """Keep a dialog until it is dropped."""
+        self._by_id[dialog.id] = dialog
+        self._callers.add((dialog.call_id, dialog.remote_tag))
+
+    def drop(self, dialog: Dialog) -> None:
+        """Forget a dialog."""
+        self._by_id.pop(dialog.id, None)
+        self._callers.discard((dialog.call_id, dialog.remote_tag))
+
+    def lose(self, connection: int) -> None:
+        """Note that a stream connection is gone."""
+        for dialog in self._by_id.values():
+            if dialog.flow.connection == connection:
+                dialog.reachable = False
+
+
 def _target(request: Request) -> str | None:
     contact = request.contact
     return contact.uri if contact and _URI.fullmatch(contact.uri) else None

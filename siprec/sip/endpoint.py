@@ -33,7 +33,7 @@ from siprec.sip.inspection import (
     inspect_uri,
 )
 from siprec.sip.message import Header, Request, Response, parse
-from siprec.sip.reply import compose, is_answerable
+from siprec.sip.reply import compose, has_to_tag, is_answerable
 from siprec.sip.routing import contact_uri, reply_flow, sent_by, stamp
 from siprec.sip.transaction import (
     Action,
@@ -403,7 +403,7 @@ class Endpoint:
             stamp(request, flow),
             refusal.status,
             reason=refusal.reason,
-            to_tag=self._token(),
+            to_tag="" if has_to_tag(request) else self._token(),
             headers=(("Server", self._config.server), *refusal.headers),
         )
         self._layer.outgoing.append((reply_flow(request.via, flow), bytes(response)))

@@ -35,13 +35,23 @@ _URI_HOST = re.compile(_HOST_PORT)
 _VIA = re.compile(
     rf"SIP[ \t]*+/[ \t]*+[0-9.]++[ \t]*+/[ \t]*+(?P<transport>{WORD})[ \t]++{_HOST_PORT}[ \t]*+"
     r"(?P<params>;.*)?",
-    re.IGNORECASE | re.DOTALL,
+    re.ASCII | re.IGNORECASE | re.DOTALL,
 )
 _CSEQ = re.compile(rf"0*+(?P<number>[0-9]{{0,10}}+)[ \t]++(?P<method>{WORD})")
 
 
 def _split(text: str, marks: re.Pattern[str], separator: str) -> list[str]:
     """Non-empty pieces between separators outside quotes and angle brackets, stripped."""
+    if '"' not in text and "<" not in text:
+        pieces = text.split(separator, ITEMS_MAX)
+    else:
+        pieces = _split_outside(text, marks, separator)
+    if len(pieces) > ITEMS_MAX:
+        raise MessageError(513, "Too many list elements")
+    return [stripped for piece in pieces if (stripped := piece.strip(SPACE))]
+
+
+def _split_outside(text: str, marks: re.Pattern[str], separator: str) -> list[str]:
     pieces, start, quoted, bracketed = [], 0, False, False
     for mark in marks.finditer(text):
         sign = mark.group()
@@ -57,9 +67,7 @@ def _split(text: str, marks: re.Pattern[str], separator: str) -> list[str]:
     if quoted:
         raise MessageError(400, "Unterminated quoted string")
     pieces.append(text[start:])
-    if len(pieces) > ITEMS_MAX:
-        raise MessageError(513, "Too many list elements")
-    return [stripped for piece in pieces if (stripped := piece.strip(SPACE))]
+    return pieces
 
 
 def split_list(text: str) -> list[str]:
@@ -69,10 +77,14 @@ def split_list(text: str) -> list[str]:
 
 def parse_params(text: str) -> Params:
     """Parameters of `;name=value;name…`. Raises `MessageError` on an open quote."""
-    pairs = (item.partition("=") for item in _split(text, _PARAM_MARKS, ";"))
+    if not text:
+        return ()
+    pairs = [item.partition("=") for item in _split(text, _PARAM_MARKS, ";")]
     return tuple(
-        (name.rstrip(SPACE), value.lstrip(SPACE) if equals else None)
-        for name, equals, value in pairs
+        [
+            (name.rstrip(SPACE), value.lstrip(SPACE) if equals else None)
+            for name, equals, value in pairs
+        ]
     )
 
 

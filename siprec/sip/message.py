@@ -48,8 +48,10 @@ COMPACT = {
 }
 """Compact form -> full name in lower case."""
 
-_REQUEST = re.compile(rf"({WORD}) ([^ \t]++) SIP/([0-9]++\.[0-9]++)", re.IGNORECASE)
-_RESPONSE = re.compile(r"SIP/2\.0 ([1-6][0-9][0-9])(?: (.*))?", re.IGNORECASE | re.DOTALL)
+_REQUEST = re.compile(rf"({WORD}) ([^ \t]++) SIP/([0-9]++\.[0-9]++)", re.ASCII | re.IGNORECASE)
+_RESPONSE = re.compile(
+    r"SIP/2\.0 ([1-6][0-9][0-9])(?: (.*))?", re.ASCII | re.IGNORECASE | re.DOTALL
+)
 _NAME = re.compile(WORD)
 _CALL_ID = re.compile(r"[!-~]++")
 _DIGITS = re.compile(r"[0-9]{1,10}+")

@@ -1,6 +1,5 @@
 """Responses to a request (RFC 3261 8.2.6, 12.1.1, 20)."""
 
-import re
 from collections.abc import Sequence
 
 from siprec.sip.errors import MessageError
@@ -57,8 +56,6 @@ _CAPABILITY_VALUES = {
     "Accept-Language": "en",
 }
 
-_TAG = re.compile(r";[ \t]*+tag[ \t]*+=", re.IGNORECASE)
-
 
 def compose(
     request: Request,
@@ -74,8 +71,8 @@ def compose(
 ) -> Response:
     """The response to `request`; what it has to copy is copied.
 
-    `vias` are the Via values with the first one stamped, `to_tag` is added where To has no tag yet
-    and the status is not 100, `contact` goes into responses that make or refresh a dialog. A header
+    `vias` are the Via values with the first one stamped, `to_tag` is added to To unless the status
+    is 100, `contact` goes into responses that make or refresh a dialog. A header
     field given in `headers` replaces the one that would be written otherwise.
     """
     establishing = 100 < status < 300
@@ -107,9 +104,17 @@ def is_answerable(request: Request) -> bool:
     return all(request.get(name) is not None for name in ("From", "To", "Call-ID", "CSeq"))
 
 
+def has_to_tag(request: Request) -> bool:
+    """Whether To has a tag; not if it cannot be read."""
+    try:
+        return bool(request.to.tag)
+    except MessageError:
+        return False
+
+
 def _copied(request: Request, to_tag: str) -> list[Header]:
     to = request.get("To") or ""
-    if to_tag and not _TAG.search(to):
+    if to_tag:
         to = f"{to};tag={to_tag}"
     copies = [(name, request.get(name)) for name in ("From", "Call-ID", "CSeq")]
     return [("To", to), *((name, value) for name, value in copies if value is not None)]

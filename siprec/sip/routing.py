@@ -27,7 +27,7 @@ def stamp(request: Request, flow: Flow) -> tuple[str, ...]:
     asked = top.param("rport") is not None
     if asked:
         params = [(n, str(port) if n.lower() == "rport" else v) for n, v in params]
-    if asked or ip_literal(top.host) != ip_literal(host):
+    if asked or (top.host != host and ip_literal(top.host) != ip_literal(host)):
         params.append(("received", host))
     stamped = replace(top, params=tuple(params))
     return (str(stamped), *request.values("Via")[1:])

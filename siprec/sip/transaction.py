@@ -10,7 +10,7 @@ on the same clock as the transaction, so they are rows here: `Timer.X`, the stat
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from siprec.sip.events import Flow
 from siprec.sip.headers import MAGIC_COOKIE
@@ -148,12 +148,23 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Transaction, Timer]] = []
         self._started = 0
+        self._running = 0
 
     def start(self, transaction: "Transaction", timer: Timer, when: float) -> None:
-        """Fire `timer` at `when`, instead of at an earlier or later time it had."""
+        """Fire `timer` at `when`, and not at another time it had."""
+        self._running += timer not in transaction.deadlines
         transaction.deadlines[timer] = when
         self._started += 1
         heappush(self._heap, (when, self._started, transaction, timer))
+
+    def stop(self, transaction: "Transaction", timer: Timer) -> None:
+        """Do not fire a running timer."""
+        del transaction.deadlines[timer]
+        self._running -= 1
+        # What is stopped long before its time must not pile up until then.
+        if len(self._heap) > 2 * self._running + 1000:
+            self._heap = [e for e in self._heap if e[2].deadlines.get(e[3]) == e[0]]
+            heapify(self._heap)
 
     def next(self) -> float | None:
         """The earliest deadline; `None` if there is none."""
@@ -171,6 +182,7 @@ class Timers:
             return None
         _, _, transaction, timer = heappop(self._heap)
         del transaction.deadlines[timer]
+        self._running -= 1
         return transaction, timer
 
 
@@ -199,7 +211,7 @@ class Transaction:
             return ()
         self.state, effects = row
         for timer in [t for t in self.deadlines if (self.state, t) not in self.table]:
-            del self.deadlines[timer]
+            self.timers.stop(self, timer)
         for effect in effects:
             if isinstance(effect, Timer):
                 self.start(effect, now)

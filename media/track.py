@@ -1,0 +1,181 @@
+"""One stream on the recording's line: where each packet of each of its sources plays.
+
+A source begins where its least delayed early packet arrived and then follows its own timestamps.
+A new source, or one whose clock jumped, goes on exactly where the one before it stopped if that is
+within 40 ms of when it arrived, and never begins earlier. Sources that talk at the same time lie on
+different layers, to be added up: with a translator as recording client (RFC 7866 8.1.5, RFC 3550
+7.1) they are different people on one m-line.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.reorder import DISAGREEMENT, Arrivals, Flags, Ints, Segment, segments
+
+MAX_SOURCES = 32
+"""Sources kept of one stream: the ones with the most packets."""
+ANCHOR = 8_000
+"""One second of arrivals decides where a segment begins."""
+SNAP = 320
+"""40 ms: as far as jitter moves the first packet of a new source."""
+YIELD = 800
+"""100 ms: how long stragglers of a source that has ended may still come."""
+MAX_AHEAD = 7_200
+"""0.9 s: a packet that would play later than this after it arrived has no plausible timestamp."""
+DRIFT = 4_000
+"""One sample in so many (250 ppm) is what a sender's clock may run fast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Packets that play one after the other, by position."""
+
+    rows: Ints
+    """Indices into the rows of the spool."""
+    start: Ints
+    """Sample position on the recording's line."""
+    size: Ints
+    """Samples."""
+
+    def take(self, keep: Flags | Ints | slice) -> "Frames":
+        """The chosen packets."""
+        return Frames(self.rows[keep], self.start[keep], self.size[keep])
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What the packets of a stream come to."""
+
+    layers: tuple[Frames, ...]
+    bridges: Ints
+    """int64[n, 2]: from, to: silence the source announced by events or comfort noise."""
+    lost: int
+    duplicates: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """A segment with its arrivals, on its way to a position."""
+
+    segment: Segment
+    arrivals: Arrivals
+    """Of the segment's rows."""
+    rows: Ints
+    """Indices into the rows of the spool."""
+    start: Ints
+
+    @property
+    def first(self) -> int:
+        return int(self.arrivals.position.min())
+
+    def end_by(self, position: int) -> int | None:
+        """Where it had got to by then; None if it had not begun, or was still going on."""
+        at = self.arrivals.position
+        gone = at <= position + YIELD
+        if not gone.any() or (~gone & (at <= position + 3 * YIELD)).any():
+            return None
+        return int((self.start + self.arrivals.size)[gone].max())
+
+
+def place(stream: Arrivals, ssrc: NDArray[np.uint32], rows: Ints, limit: int) -> Placed:
+    """Place the packets of one stream: `ssrc` and `rows` (in the spool) go with its arrivals.
+
+    What would play beyond `limit` (samples) is left out.
+    """
+    sources, flood = _sources(ssrc)
+    stretches: list[_Stretch] = []
+    warnings = {"ssrc_flood"} if flood else set()
+    lost = duplicates = 0
+    for members in sources:
+        source = stream.take(members)
+        found, plausible = segments(source)
+        warnings |= set() if plausible else {"timestamps_implausible"}
+        lost += sum(segment.lost for segment in found)
+        duplicates += sum(segment.duplicates for segment in found)
+        stretches += [_anchored(segment, source, rows[members]) for segment in found]
+    stretches.sort(key=lambda stretch: stretch.first)
+    for index, stretch in enumerate(stretches):
+        _settle(stretch, stretches[:index])
+    bridges = [_bridges(stretch) for stretch in stretches]
+    kept = [_sound(stretch, limit) for stretch in stretches]
+    if any(len(frames.rows) < len(s.rows) for frames, s in zip(kept, stretches, strict=True)):
+        warnings.add("timestamps_implausible")
+    return Placed(
+        layers=_layers([frames for frames in kept if len(frames.rows)]),
+        bridges=np.concatenate(bridges) if bridges else np.zeros((0, 2), np.int64),
+        lost=lost,
+        duplicates=duplicates,
+        warnings=tuple(sorted(warnings)),
+    )
+
+
+def _sources(ssrc: NDArray[np.uint32]) -> tuple[list[Ints], bool]:
+    """Rows of each synchronisation source, and whether there were more than are kept."""
+    if not len(ssrc) or (ssrc == ssrc[0]).all():
+        return [np.arange(len(ssrc))] * bool(len(ssrc)), False
+    _, inverse, counts = np.unique(ssrc, return_inverse=True, return_counts=True)
+    most = np.argsort(-counts, kind="stable")[:MAX_SOURCES]
+    return [np.flatnonzero(inverse == source) for source in most], len(counts) > MAX_SOURCES
+
+
+def _anchored(segment: Segment, source: Arrivals, rows: Ints) -> _Stretch:
+    arrivals = source.take(segment.rows)
+    early = arrivals.position <= arrivals.position.min() + ANCHOR
+    offset = (arrivals.position - segment.times)[early].min()
+    start = offset + segment.times
+    start += min(max(0, -int(start.min())), DISAGREEMENT)
+    return _Stretch(segment, arrivals, rows[segment.rows], start)
+
+
+def _settle(stretch: _Stretch, earlier: list[_Stretch]) -> None:
+    """Move a segment to where the last one before it ended, if it would overlap or nearly touch."""
+    first = stretch.first
+    ends = [end for other in earlier if (end := other.end_by(first)) is not None]
+    begin = int(stretch.start.min())
+    if ends and begin - max(ends) <= SNAP:
+        stretch.start += max(ends) - begin
+
+
+def _sound(stretch: _Stretch, limit: int) -> Frames:
+    """The packets that play within the recording, not long after they arrived."""
+    size, arrival = stretch.arrivals.size, stretch.arrivals.position
+    latest = np.minimum(arrival + MAX_AHEAD + arrival // DRIFT, limit)
+    frames = Frames(stretch.rows, stretch.start, size)
+    keep = (frames.start >= 0) & (frames.start + size <= latest)
+    return frames if keep.all() else frames.take(keep)
+
+
+def _bridges(stretch: _Stretch) -> Ints:
+    at = np.flatnonzero(stretch.segment.bridged)
+    ends = stretch.start[at] + stretch.arrivals.size[at]
+    return np.stack((ends, stretch.start[at + 1]), axis=1)
+
+
+def _layers(stretches: list[Frames]) -> tuple[Frames, ...]:
+    """Share segments out to as few layers as keep them from overlapping."""
+    layers: list[list[Frames]] = []
+    ends: list[int] = []
+    for frames in sorted(stretches, key=lambda each: int(each.start.min())):
+        begin, end = int(frames.start.min()), int((frames.start + frames.size).max())
+        free = [i for i, until in enumerate(ends) if until <= begin]
+        if not free:
+            layers.append([])
+            ends.append(0)
+        at = free[0] if free else -1
+        layers[at].append(frames)
+        ends[at] = end
+    return tuple(_merged(layer) for layer in layers)
+
+
+def _merged(parts: list[Frames]) -> Frames:
+    if len(parts) == 1:
+        frames = parts[0]
+    else:
+        columns = zip(*((part.rows, part.start, part.size) for part in parts), strict=True)
+        frames = Frames(*(np.concatenate(column) for column in columns))
+    if (np.diff(frames.start) >= 0).all():
+        return frames
+    return frames.take(np.argsort(frames.start, kind="stable"))

@@ -19,6 +19,10 @@ class UnknownRecording(StorageError):
     """No recording has this id."""
 
 
+class UnknownFile(StorageError):
+    """The file store has no file under this key."""
+
+
 class InvalidQuery(StorageError):
     """A filter or cursor that cannot be used; the text says which."""
 

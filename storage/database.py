@@ -1,0 +1,342 @@
+"""The database: an async engine made from a URL, the tables, and their migration.
+
+Every failure of the database leaves this room as `StorageUnavailable`, within about two seconds: a
+lock is waited for no longer than `BUSY_TIMEOUT_S`, and a connection that failed once is not used
+again, so that the first call after the fault has ended works.
+
+Counterparts: `storage.catalog` and `storage.keys`, which hold the queries; `storage/migrations`,
+which holds the steps from one schema to the next.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    NullPool,
+    Table,
+    Text,
+    TypeDecorator,
+    event,
+    exc,
+    inspect,
+    text,
+)
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from storage.records import (
+    FileRecord,
+    Mark,
+    Pause,
+    StorageError,
+    StorageUnavailable,
+    StreamRecord,
+)
+
+SCHEMES = ("sqlite",)
+"""URL schemes that can be opened."""
+SCHEMA = "0001"
+"""Revision of the tables below, the newest one in `storage/migrations/versions`."""
+BUSY_TIMEOUT_S = 0.8
+"""How long a statement waits for another process's lock."""
+POOL_TIMEOUT_S = 0.8
+"""How long a call waits for one of `POOL_SIZE` connections: while the file is locked all are
+waiting, and both waits together must stay below two seconds."""
+POOL_SIZE = 4
+"""SQLite has one writer at a time; the others read."""
+MIGRATION_TIMEOUT_S = 5.0
+"""How long a start waits for another process that is migrating the same database."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class UtcMicroseconds(TypeDecorator[datetime]):
+    """An aware datetime as integer microseconds since 1970, exact and sortable everywhere."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Microseconds; a naive datetime is a TypeError."""
+        return None if value is None else (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """The datetime in UTC."""
+        return None if value is None else EPOCH + value * MICROSECOND
+
+
+class Json(TypeDecorator[Any]):
+    """A value of type `kind` as JSON text."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        """JSON text."""
+        return msgspec.json.encode(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """The value; text that is not JSON of this type is a msgspec.ValidationError."""
+        return msgspec.json.decode(value or "null", type=self.kind)
+
+
+metadata = MetaData()
+
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("session_id", Text, nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("started_at", UtcMicroseconds, nullable=False),
+    Column("ended_at", UtcMicroseconds),
+    Column("duration_ms", BigInteger, nullable=False),
+    Column("paused_ms", BigInteger, nullable=False),
+    Column("paused_at_end", Boolean, nullable=False),
+    Column("from_aor", Text, nullable=False),
+    Column("to_aor", Text, nullable=False),
+    Column("siprec_session_ids", Json(tuple[str, ...]), nullable=False),
+    Column("streams", Json(tuple[StreamRecord, ...]), nullable=False),
+    Column("pauses", Json(tuple[Pause, ...]), nullable=False),
+    Column("marks", Json(tuple[Mark, ...]), nullable=False),
+    Column("warnings", Json(tuple[str, ...]), nullable=False),
+    Column("files", Json(tuple[FileRecord, ...]), nullable=False),
+    Index("recordings_newest", "started_at", "id"),
+    Index("recordings_session", "session_id"),
+    Index("recordings_call", "call_id"),
+    Index("recordings_status", "status", "started_at", "id"),
+    Index("recordings_paused", "paused_at_end", "started_at"),
+)
+"""One row for each `Recording`; its columns bear the names of the record's fields."""
+
+participants = Table(
+    "participants",
+    metadata,
+    Column("recording_id", ForeignKey("recordings.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("participant_id", Text, nullable=False),
+    Column("aor", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Index("participants_aor", "aor"),
+    Index("participants_name", "name"),
+)
+"""The parties of a recording, in the order of the record."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("recording_id", Text, primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcMicroseconds, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""Who did what. Rows are only ever added, and outlive the recording: no foreign key."""
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("created_at", UtcMicroseconds, nullable=False),
+)
+"""Bearer keys of the control API, as digests."""
+
+
+class Database:
+    """The database behind a URL; connections are opened when they are needed.
+
+    `url`: `sqlite:///PATH`. Raises StorageError for any other.
+    """
+
+    def __init__(self, url: str) -> None:
+        scheme, _, path = url.partition(":///")
+        if scheme not in SCHEMES or not path:
+            raise StorageError("the database URL must be sqlite:///PATH")
+        self._path = Path(path).absolute()
+        self._engine = _pooled(self._path)
+        self._current = False
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that sees one state of the database. Raises StorageUnavailable."""
+        async with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that holds the write lock from its start. Raises StorageUnavailable.
+
+        Committed when the block ends, rolled back when it raises.
+        """
+        async with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, begin: str) -> AsyncIterator[AsyncConnection]:
+        if not self._current:
+            await self.migrate()
+        with _failures(self._path):
+            async with self._engine.execution_options(begin=begin).begin() as connection:
+                yield connection
+
+    async def migrate(self) -> None:
+        """Create the database if there is none and bring its schema up to date.
+
+        Several processes may do this at once, and one may be killed in the middle: the steps are
+        one transaction. Raises StorageError if the schema is newer than we know.
+        """
+        with _failures(self._path):
+            await asyncio.to_thread(_create, self._path)
+            async with self._engine.begin() as connection:
+                version = await connection.run_sync(_version)
+            if version > SCHEMA:
+                raise StorageError(
+                    f"{self._path} has schema {version}, this version knows up to {SCHEMA}"
+                )
+            if version < SCHEMA:
+                await self._upgrade()
+        self._current = True
+
+    async def _upgrade(self) -> None:
+        steps = await asyncio.to_thread(import_module, "storage.migrations.upgrade")
+        engine = _patient(self._path)
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(steps.upgrade)
+        finally:
+            await engine.dispose()
+
+
+@contextmanager
+def _failures(path: Path) -> Iterator[None]:
+    """What goes wrong inside, as an error of this room."""
+    try:
+        yield
+    except exc.IntegrityError as error:
+        raise StorageError(f"{path}: {error.orig}") from error
+    except exc.DBAPIError as error:
+        raise StorageUnavailable(f"{path}: {error.orig}") from error
+    except (exc.TimeoutError, sqlite3.Error, OSError) as error:
+        raise StorageUnavailable(f"{path}: {error}") from error
+    except (exc.StatementError, msgspec.MsgspecError, UnicodeError, OverflowError) as error:
+        raise StorageError(f"{path}: a value that cannot be stored or read: {error}") from error
+
+
+def _create(path: Path) -> None:
+    """Make folder and file, for our eyes only; readers never wait for writers (WAL)."""
+    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    # Only a file that is new may be opened and closed besides SQLite: closing any descriptor of a
+    # database drops the POSIX locks this process holds on it.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _version(connection: Connection) -> str:
+    """The revision the database is at, empty before the first."""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return str(connection.scalar(text("SELECT version_num FROM alembic_version")) or "")
+
+
+def _pooled(path: Path) -> AsyncEngine:
+    engine = create_async_engine(
+        _url(path),
+        connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None},
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_S,
+    )
+    return _listen(engine, path)
+
+
+def _patient(path: Path) -> AsyncEngine:
+    """An engine for one migration: waits for the write lock before it looks at the schema."""
+    engine = create_async_engine(
+        _url(path),
+        connect_args={"timeout": MIGRATION_TIMEOUT_S, "isolation_level": None},
+        poolclass=NullPool,
+        execution_options={"begin": "BEGIN IMMEDIATE"},
+    )
+    return _listen(engine, path)
+
+
+def _url(path: Path) -> URL:
+    """`mode=rw`: a database that was taken away is an error, never silently a new empty one."""
+    file = "file:" + quote(os.fsencode(path))
+    return URL.create("sqlite+aiosqlite", database=file, query={"mode": "rw", "uri": "true"})
+
+
+def _listen(engine: AsyncEngine, path: Path) -> AsyncEngine:
+    """Set connections up, and drop those whose file is no longer the one at `path`."""
+
+    def identity() -> tuple[int, int] | None:
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def connected(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        entry.info["file"] = identity()
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    def taken(_connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: Any) -> None:
+        if entry.info["file"] != identity():
+            raise exc.DisconnectionError("the database file was replaced")
+
+    event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine, "checkout", taken)
+    event.listen(engine.sync_engine, "begin", _begin)
+    event.listen(engine.sync_engine, "handle_error", _distrust)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    """Begin by hand: the driver would not cover schema changes, nor take the write lock."""
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+
+def _distrust(context: ExceptionContext) -> None:
+    """After a failure every open connection is replaced: its cached pages may be of the past."""
+    if not isinstance(context.original_exception, sqlite3.IntegrityError):
+        context.is_disconnect = True

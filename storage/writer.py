@@ -1,0 +1,120 @@
+"""CatalogWriter: what stands between a call and a database that may be slow, locked or gone.
+
+Whoever changes a recording puts the new record here and goes on. One runner brings the records to
+the catalogue, oldest first, and tries again for as long as it takes.
+"""
+
+import asyncio
+from time import monotonic
+
+import structlog
+
+from storage.catalog import Catalog
+from storage.records import Recording, StorageError, StorageUnavailable
+
+FIRST_DELAY_S = 0.1
+"""Pause after a failed attempt; doubled with each further one."""
+LAST_DELAY_S = 5.0
+"""Where the doubling ends."""
+
+logger = structlog.get_logger(__name__)
+
+
+class CatalogWriter:
+    """The newest state of each recording that is not stored yet: one record per recording."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._pending: dict[str, Recording] = {}
+        self._refused: dict[str, StorageError] = {}
+        self._put = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._settled = asyncio.Condition()
+        self._behind_since: float | None = None
+
+    @property
+    def pending(self) -> int:
+        """Recordings whose newest state is not stored yet."""
+        return len(self._pending)
+
+    def put(self, recording: Recording) -> None:
+        """Have the record stored in place of any earlier one of its id. Never waits or fails."""
+        self._refused.pop(recording.id, None)
+        self._pending[recording.id] = recording
+        self._put.set()
+
+    def get_pending(self, recording_id: str) -> Recording | None:
+        """The newest state of a recording, None once it is stored."""
+        return self._pending.get(recording_id)
+
+    async def stored(self, recording_id: str) -> None:
+        """Return once nothing of this recording is pending, however long the database is away.
+
+        Raises StorageError if its record is one that cannot be stored.
+        """
+        async with self._settled:
+            await self._settled.wait_for(lambda: recording_id not in self._pending)
+        if recording_id in self._refused:
+            raise self._refused[recording_id]
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Store what is pending now, without waiting out a back-off; False if time ran out."""
+        self._hurry.set()
+        try:
+            async with asyncio.timeout(timeout_s), self._settled:
+                await self._settled.wait_for(lambda: not self._pending)
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Store what is put, in order, until cancelled."""
+        while True:
+            await self._put.wait()
+            self._put.clear()
+            while self._pending:
+                await self._store(next(iter(self._pending)))
+            self._caught_up()
+
+    async def _store(self, recording_id: str) -> None:
+        """Store the newest record of one recording, with as many attempts as it takes."""
+        delay_s = FIRST_DELAY_S
+        while not await self._attempt(self._pending[recording_id]):
+            hurried = await self._pause(delay_s)
+            delay_s = FIRST_DELAY_S if hurried else min(2 * delay_s, LAST_DELAY_S)
+
+    async def _attempt(self, recording: Recording) -> bool:
+        try:
+            await self._catalog.save(recording)
+        except StorageUnavailable as error:
+            self._fell_behind(error)
+            return False
+        except StorageError as error:
+            logger.error("record_refused", recording=recording.id, error=str(error))
+            self._refused[recording.id] = error
+        async with self._settled:
+            if self._pending[recording.id] is recording:
+                del self._pending[recording.id]
+            self._settled.notify_all()
+        return True
+
+    async def _pause(self, delay_s: float) -> bool:
+        """Wait before the next attempt; True if `drain` cut it short."""
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._hurry.wait()
+        except TimeoutError:
+            return False
+        self._hurry.clear()
+        return True
+
+    def _fell_behind(self, error: StorageUnavailable) -> None:
+        if self._behind_since is None:
+            self._behind_since = monotonic()
+            logger.warning("catalog_behind", error=str(error), pending=self.pending)
+
+    def _caught_up(self) -> None:
+        if self._behind_since is not None:
+            behind_s = round(monotonic() - self._behind_since, 1)
+            logger.info("catalog_caught_up", behind_s=behind_s)
+            self._behind_since = None

@@ -5,6 +5,7 @@ off at any point and done again: the spool and its sidecar stay until the catalo
 """
 
 import asyncio
+import shutil
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from media.renderer import Renderer
 
 from config.schema import Render
 from media import spool
+from media.renderer import Renderer
 from media.spec import MediaError, MediaFile, Rendered, RenderedStream, StreamReport
 from siprec.feed import EventFeed, FeedEvent
 from siprec.session import RecorderError
@@ -198,12 +199,12 @@ class Archive:
         return recording
 
     async def _with_mp3(self, recording: Recording) -> Recording:
-        wav = next(file for file in recording.files if file.format == "wav")
-        target = self._spool_folder / f"{recording.id}.mp3"
+        key = next(file.key for file in recording.files if file.format == "wav")
+        source = await asyncio.to_thread(self._local, key, recording.id)
         try:
             made = await self._renderer.mp3(
-                self._blobs.path(wav.key),
-                target,
+                source,
+                self._spool_folder / f"{recording.id}.mp3",
                 self._config.mp3_channels,
                 self._config.mp3_bitrate_kbps,
             )
@@ -211,6 +212,16 @@ class Archive:
             raise RecorderError(str(error)) from error
         file = await asyncio.to_thread(self._put, recording, made)
         return replace(recording, files=(*recording.files, file))
+
+    def _local(self, key: str, recording_id: str) -> Path:
+        """A stored file on the local disk, fetched if the store is elsewhere."""
+        if path := self._blobs.path(key):
+            return path
+        copy = self._spool_folder / f"{recording_id}.wav"
+        source, _ = self._blobs.open(key)
+        with source, copy.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        return copy
 
     async def delete(self, recording_id: str) -> Recording:
         """Remove a finished recording: its row first, then its files.

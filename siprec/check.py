@@ -6,12 +6,12 @@ import resource
 import shutil
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
-from config.load import host_port
 from config.schema import Config
 from storage.database import Database
 from storage.records import StorageError
@@ -32,7 +32,7 @@ class Caution(Exception):
 async def check(config: Config) -> int:
     """Print one line per check; returns 0 if the server would work, else 1."""
     checks: list[tuple[str, Callable[[], str]]] = [
-        *((f"SIP {url}", lambda url=url: _listener(url)) for url in config.sip.listen),  # type: ignore[misc]
+        *((f"SIP {url}", partial(_listener, url)) for url in config.sip.listen),
         (f"API {config.api.listen}", lambda: _bind(socket.SOCK_STREAM, config.api.listen)),
         ("RTP ports", lambda: _rtp(config)),
         ("open files", lambda: _open_files(config)),
@@ -62,7 +62,8 @@ def _listener(url: str) -> str:
 
 
 def _bind(kind: socket.SocketKind, address: str) -> str:
-    host, port = host_port(address)
+    parts = urlsplit(f"//{address}")
+    host, port = parts.hostname or "", parts.port or 0
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind is socket.SOCK_STREAM)

@@ -125,11 +125,12 @@ class Srs:
         return next(item for item in items if item["call_id"] == call_id)
 
     async def recordings(self, call_id: str, count: int = 1) -> list[Json]:
-        """The `count` recordings of a call, oldest first, once they are finished."""
+        """The `count` recordings of a call, oldest first, once they are finished; "" for all."""
         live = {"recording", "processing"}
         async with asyncio.timeout(READY_S):
             while True:
-                items = (await self.get(f"recordings?call_id={call_id}"))["items"]
+                query = f"?call_id={call_id}" if call_id else ""
+                items = (await self.get(f"recordings{query}"))["items"]
                 if len(items) >= count and not any(item["status"] in live for item in items):
                     return items[::-1]
                 await asyncio.sleep(0.1)

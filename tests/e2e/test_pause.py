@@ -20,8 +20,7 @@ def numbered(count: int) -> list[bytes]:
 
 FRAMES = numbered(400)
 DECODER = {
-    (-1 if c & 0x80 == 0 else 1)
-    * (((((~c & 0x0F) << 3) + 132) << (~c >> 4 & 7)) - 132): c
+    (-1 if c & 0x80 == 0 else 1) * (((((~c & 0x0F) << 3) + 132) << (~c >> 4 & 7)) - 132): c
     for c in range(0x80, 0x100)
 }
 

@@ -1,0 +1,171 @@
+"""The gate: which packets of a session are kept, in which recording, from which moment on.
+
+Start, pause, resume, stop, split and a stream falling silent are all the same `cut` at a point in
+time: rows that arrived earlier follow the old rule, later ones the new. The rule then in force is a
+state, not a time: no step of the clock opens a gate again.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media import spool
+from media.rtp import PacketBatch
+from media.spec import DISCARD, StreamReport, Target
+from media.spooler import Spooler
+from media.stream import MediaStream
+
+Report = Callable[[str, str], None]
+"""Called with a recording id and the code of what is wrong with it."""
+
+
+class Piece(NamedTuple):
+    """Packets on their way to a spool: what a sweep brought for one session."""
+
+    rows: memoryview
+    """Octets of `spool.ROW` records."""
+    payload: memoryview
+    """Their payloads end to end."""
+
+
+def part(
+    batch: PacketBatch, index: NDArray[np.uint16], session: NDArray[np.int32]
+) -> Iterator[tuple[int, Piece]]:
+    """Copy a batch out of the receive area, parted by session: session numbers and pieces.
+
+    `index`: uint16[n], what each row carries as its stream; `session`: int32[n].
+    """
+    rows = np.empty(len(batch), spool.ROW)
+    rows["arrival_ns"], rows["stream"] = batch.arrival_ns, index
+    rows["length"] = batch.payload_length
+    for name in ("timestamp", "ssrc", "sequence_number", "payload_type", "marker"):
+        rows[name] = getattr(batch, name)
+    starts = np.flatnonzero(np.diff(session, prepend=-1))
+    ends = np.append(0, np.cumsum(batch.payload_length))
+    row_octets, payload = rows.view(np.uint8).data, batch.payloads().data
+    at = pairwise([*(starts * spool.ROW.itemsize).tolist(), len(row_octets)])
+    of = pairwise([*ends[starts].tolist(), len(payload)])
+    for number, (a, b), (c, d) in zip(session[starts].tolist(), at, of, strict=True):
+        yield number, Piece(row_octets[a:b], payload[c:d])
+
+
+@dataclass(slots=True, eq=False)
+class MediaSession:
+    """One session in the media process."""
+
+    number: int
+    folder: Path
+    """Where spools are."""
+    report: Report
+    target: Target = DISCARD
+    streams: dict[str, MediaStream] = field(default_factory=dict)
+    """By stream id."""
+    closed: list[StreamReport] = field(default_factory=list)
+    """Last reports of streams that are gone."""
+    pending: list[Piece] = field(default_factory=list)
+    """Kept, not yet written: less than a second's worth."""
+    spooler: Spooler | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Is anything recorded now?"""
+        return self.target.recording_id is not None and not self.target.paused
+
+    def live(self) -> list[MediaStream]:
+        """The streams whose packets are kept now."""
+        return [s for s in self.streams.values() if s.spec.active] if self.keeps else []
+
+    def flush(self) -> None:
+        """Write what is pending as one block."""
+        if self.pending:
+            kept, self.pending = self.pending, []
+            self._write(b"".join(p.rows for p in kept), b"".join(p.payload for p in kept))
+
+    def cut(self, at_ns: int, swept: list[Piece], change: Callable[[], None]) -> None:
+        """Let `change` take effect for what arrived at or after `at_ns`.
+
+        `swept` is all that was waiting in the sockets of the session, whatever the old rule: rows
+        that are pending or swept are kept as the rule of their own time says, and nothing else is.
+        What belongs before the change is in the file when this returns.
+        """
+        rows = np.frombuffer(b"".join(p.rows for p in self.pending + swept), spool.ROW)
+        payload = b"".join(p.payload for p in self.pending + swept)
+        self.pending = []
+        before = rows["arrival_ns"] < at_ns
+        self._write(*_chosen(rows, payload, before & self._kept(rows)))
+        change()
+        later = _chosen(rows, payload, ~before & self._kept(rows))
+        if later[0]:
+            self.pending.append(Piece(memoryview(later[0]), memoryview(later[1])))
+
+    def retarget(self, target: Target, at_ns: int) -> None:
+        """Make `target` the rule, and say so in the spools at once."""
+        old, self.target = self.target, target
+        if old.recording_id != target.recording_id:
+            self.close(spool.SpoolEvent("stop", at_ns))
+            if target.recording_id is not None:
+                self._begin(target.recording_id, at_ns)
+            old = DISCARD
+        if old.paused and (not target.paused or old.fill != target.fill):
+            self._note(spool.SpoolEvent("resume", at_ns))
+            old = DISCARD
+        if target.paused and not old.paused:
+            self._note(spool.SpoolEvent("pause", at_ns, fill=target.fill))
+
+    def declare(self, stream: MediaStream, at_ns: int) -> None:
+        """Say in the spool what the rows of `stream` are."""
+        spec = stream.spec
+        event = spool.SpoolEvent(
+            "stream",
+            at_ns,
+            stream=stream.index,
+            stream_id=spec.stream_id,
+            label=spec.label,
+            formats=spec.formats,
+        )
+        self._note(event)
+
+    def close(self, last: spool.SpoolEvent | None) -> None:
+        """Write all that is pending and the event `last`, and close the spool, if there is one."""
+        self.flush()
+        if self.spooler is not None:
+            self._tell(self.spooler.close(last))
+            self.spooler = None
+
+    def _begin(self, recording_id: str, at_ns: int) -> None:
+        """Open the spool of a recording; one that is there already goes on."""
+        self.spooler = Spooler(self.folder / f"{recording_id}.srsp")
+        if not self.spooler.open():
+            self._note(spool.SpoolEvent("start", at_ns, recording_id=recording_id))
+        for stream in self.streams.values():
+            self.declare(stream, at_ns)
+
+    def _kept(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Which rows (ROW[n]) the present rule keeps: bool[n]."""
+        return np.isin(rows["stream"], [stream.index for stream in self.live()])
+
+    def _note(self, event: spool.SpoolEvent) -> None:
+        if self.spooler is not None:
+            self._tell(self.spooler.append(spool.encode_event(event), 0))
+
+    def _write(self, rows: bytes, payload: bytes) -> None:
+        if self.spooler is not None and rows:
+            packets = np.frombuffer(rows, spool.ROW)
+            block = spool.encode_packets(packets, payload, time.time_ns())
+            self._tell(self.spooler.append(block, len(packets)))
+
+    def _tell(self, code: str) -> None:
+        if code and self.spooler is not None:
+            self.report(self.spooler.path.stem, code)
+
+
+def _chosen(rows: NDArray[np.void], payload: bytes, keep: NDArray[np.bool_]) -> tuple[bytes, bytes]:
+    """The rows (ROW[n]) where `keep` (bool[n]) is true, and their payloads."""
+    octets = np.frombuffer(payload, np.uint8)
+    return rows[keep].tobytes(), octets[np.repeat(keep, rows["length"])].tobytes()

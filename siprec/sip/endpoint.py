@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from siprec.sip.dialog import Dialog
+from siprec.sip.dialog import Dialog, Dialogs
 from siprec.sip.errors import MessageError
 from siprec.sip.events import (
     AckReceived,
@@ -79,9 +79,7 @@ class Endpoint:
         self._token = token
         self._events: deque[Event] = deque()
         self._layer = TransactionLayer()
-        self._dialogs: dict[str, Dialog] = {}
-        self._initial: set[tuple[str, str]] = set()
-        """Call-ID and From tag of every dialog."""
+        self._dialogs = Dialogs()
 
     @property
     def dialogs(self) -> int:
@@ -129,9 +127,7 @@ class Endpoint:
 
     def connection_lost(self, flow: Flow, now: float) -> None:
         """A stream connection is gone. Its dialogs live on: the peer may come back by another."""
-        for dialog in self._dialogs.values():
-            if dialog.flow.connection == flow.connection:
-                dialog.reachable = False
+        self._dialogs.lose(flow.connection)
         for client in self._layer.clients_on(flow.connection):
             self._after(client, self._layer.step(client, Input.LOST, now), now)
 
@@ -177,7 +173,7 @@ class Endpoint:
         if dialog and status >= 200:
             dialog.conclude(server, request, status)
             if dialog.has_failed:
-                self._drop(dialog)
+                self._dialogs.drop(dialog)
 
     def hang_up(self, dialog_id: str, now: float, *, reason: str = "") -> None:
         """End a dialog: `DialogEnded` follows, unless a BYE of the peer is faster.
@@ -228,33 +224,28 @@ class Endpoint:
 
     def _inspect_dialog(self, server: ServerTransaction, request: Request) -> Refusal | None:
         if request.to.tag:
-            dialog = self._find(request)
+            dialog = self._dialogs.find(request)
             return dialog.inspect(request) if dialog else Refusal(481)
         if request.method in ("BYE", "UPDATE"):
             return Refusal(481)
-        known = request.method == "INVITE" and (request.call_id, request.from_.tag) in self._initial
+        known = request.method == "INVITE" and self._dialogs.has_caller(request)
         return Refusal(482) if known or self._layer.is_merged(server) else None
 
     def _deliver(
         self, server: ServerTransaction, request: Request, flow: Flow, now: float
     ) -> Refusal | None:
         """Turn a request into an event, or find at last that it cannot be."""
-        dialog = self._find(request)
+        dialog = self._dialogs.find(request)
         if dialog:
             dialog.receive(request, server, flow)
         elif request.method == "INVITE":
             try:
-                dialog = self._begin(server, request, flow)
+                dialog = Dialog.begin(request, server, flow)
             except MessageError as error:
                 return Refusal(error.status, reason=str(error))
+            self._dialogs.add(dialog)
         self._announce(server, request, flow, dialog, now)
         return None
-
-    def _begin(self, server: ServerTransaction, request: Request, flow: Flow) -> Dialog:
-        dialog = Dialog.begin(request, server, flow)
-        self._dialogs[dialog.id] = dialog
-        self._initial.add((dialog.call_id, dialog.remote_tag))
-        return dialog
 
     def _announce(
         self,
@@ -305,7 +296,7 @@ class Endpoint:
             self._events.append(Cancelled(invite.dialog_id))
 
     def _receive_ack(self, request: Request, now: float) -> None:
-        dialog = self._find(request)
+        dialog = self._dialogs.find(request)
         server = self._layer.server(server_key(request, "INVITE"))
         if server is None and dialog:
             server = dialog.unacknowledged.get(request.cseq.number)
@@ -321,15 +312,6 @@ class Endpoint:
 
     # Dialogs
 
-    def _find(self, request: Request) -> Dialog | None:
-        """By Call-ID and both tags, not by Request-URI: some clients keep the one they dialled."""
-        dialog = self._dialogs.get(request.to.tag)
-        return dialog if dialog and dialog.matches(request) else None
-
-    def _drop(self, dialog: Dialog) -> None:
-        self._dialogs.pop(dialog.id, None)
-        self._initial.discard((dialog.call_id, dialog.remote_tag))
-
     def _end(self, dialog: Dialog, now: float) -> None:
         """Close what is open in a dialog, and forget it (RFC 3261 15.1.2)."""
         for pending in (dialog.invite, dialog.update):
@@ -337,7 +319,7 @@ class Endpoint:
                 self.respond(pending.id, 487, now)
         for server in dialog.unacknowledged.values():
             self._layer.step(server, Input.ACK, now)
-        self._drop(dialog)
+        self._dialogs.drop(dialog)
 
     def _send_bye(self, dialog: Dialog, reason: str, now: float) -> None:
         for pending in (dialog.invite, dialog.update):
@@ -358,7 +340,7 @@ class Endpoint:
     def _hung_up(self, dialog_id: str) -> None:
         dialog = self._dialogs.get(dialog_id)
         if dialog:
-            self._drop(dialog)
+            self._dialogs.drop(dialog)
             self._events.append(DialogEnded(dialog_id, "hung_up"))
 
     def _not_acknowledged(self, server: Transaction, now: float) -> None:

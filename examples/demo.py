@@ -199,14 +199,15 @@ def draw(evidence: Evidence, path: Path) -> None:
         axes, PARTIES, evidence.played, evidence.wav.T, evidence.spans, strict=True
     ):
         spoken_s = (np.arange(len(played)) + span.offset) / RATE_HZ
-        axis.plot(spoken_s, played / 2**15, color="0.85", linewidth=0.5, label="played")
+        axis.plot(spoken_s, played / 2**15, color="0.6", linewidth=0.5, label="played")
         recorded_s = np.arange(len(recorded)) / RATE_HZ
         axis.plot(recorded_s, recorded / 2**15, color="tab:blue", linewidth=0.5, label="recorded")
         bounds = span.paused.start / RATE_HZ, span.paused.stop / RATE_HZ
         axis.axvspan(*bounds, color="tab:red", alpha=0.15, label="paused")
         axis.set_ylabel(name)
-    axes[0].legend(loc="upper right", ncols=3)
-    axes[0].set_title("demo/call.wav: what was said while the recording was paused is not in it")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=3)
+    figure.suptitle("demo/call.wav: what was said while paused is not in it", x=0.07, ha="left")
     axes[-1].set_xlabel("seconds")
     figure.savefig(path, dpi=110)
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import aiohttp
 
-START_S, STOP_S = 20.0, 60.0
+START_S, STOP_S = 60.0, 60.0
 CONFIG = """\
 [sip]
 listen = ["udp://127.0.0.1:{sip}", "tcp://127.0.0.1:{sip}"]
@@ -162,10 +162,10 @@ class Service:
 
     async def session(self, call_id: str) -> dict[str, Any]:
         """The live session of a call."""
-        for item in (await self.get("sessions"))["items"]:
-            if item["call_id"] == call_id:
-                return dict(item)
-        raise ServiceError(f"no live session has Call-ID {call_id}")
+        items = (await self.get("sessions", call_id=call_id))["items"]
+        if not items:
+            raise ServiceError(f"no live session has Call-ID {call_id}")
+        return dict(items[0])
 
     async def recording(self, call_id: str) -> dict[str, Any]:
         """The recording of a call that ended, as soon as it is finished."""

@@ -8,22 +8,24 @@ import base64
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     RowMapping,
     Select,
+    Table,
+    bindparam,
     delete,
     func,
     insert,
     literal,
     select,
     tuple_,
-    update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -53,6 +55,30 @@ _POSITION = struct.Struct(">qI")
 """Microseconds of `started_at`, CRC-32 of them and the id; the id follows."""
 _CURSOR_CHARACTERS = 1000
 
+_IDS: BindParameter[list[str]] = bindparam("ids", expanding=True)
+_DELETE = delete(recordings).where(recordings.c.id.in_(_IDS))
+_INSERTS = {table.name: insert(table) for table in (recordings, participants, audit)}
+_PARTICIPANTS = (
+    select(
+        participants.c.recording_id,
+        participants.c.participant_id,
+        participants.c.aor,
+        participants.c.name,
+    )
+    .where(participants.c.recording_id.in_(_IDS))
+    .order_by(participants.c.recording_id, participants.c.position)
+)
+_HISTORY = (
+    select(audit)
+    .where(audit.c.recording_id.in_(_IDS))
+    .order_by(audit.c.recording_id, audit.c.sequence)
+)
+_LAST_ENTRIES = (
+    select(audit.c.recording_id, func.max(audit.c.sequence))
+    .where(audit.c.recording_id.in_(_IDS))
+    .group_by(audit.c.recording_id)
+)
+
 
 class Catalog:
     """Adds, finds and deletes recordings. Every method may raise StorageUnavailable."""
@@ -60,13 +86,20 @@ class Catalog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def save(self, recording: Recording) -> None:
-        """Store the record as it is now, and the entries of its history not stored yet."""
-        recording = clean(recording)
+    async def save(self, *records: Recording) -> None:
+        """Store the records as they are now, and the entries of their histories not stored yet.
+
+        All or nothing, in one transaction: many at once cost little more than one.
+        """
+        newest = {record.id: record for record in map(clean, records)}
+        ids = [*newest]
         async with self._database.writing() as connection:
-            await _put_row(connection, recording)
-            await _put_participants(connection, recording)
-            await _append_history(connection, recording)
+            await connection.execute(_DELETE, {"ids": ids})
+            await _insert(connection, recordings, map(_row, newest.values()))
+            await _insert(connection, participants, chain(*map(_parties, newest.values())))
+            last = dict(iter(await connection.execute(_LAST_ENTRIES, {"ids": ids})))
+            entries = (_entries(record, last.get(record.id, 0)) for record in newest.values())
+            await _insert(connection, audit, chain(*entries))
 
     async def get(self, recording_id: str) -> Recording:
         """One recording. Raises UnknownRecording."""
@@ -89,9 +122,7 @@ class Catalog:
     async def delete(self, recording_id: str) -> None:
         """Remove the row of a recording; its audit trail stays. Raises UnknownRecording."""
         async with self._database.writing() as connection:
-            gone = await connection.execute(
-                delete(recordings).where(recordings.c.id == plain(recording_id))
-            )
+            gone = await connection.execute(_DELETE, {"ids": [plain(recording_id)]})
         if not gone.rowcount:
             raise UnknownRecording(recording_id)
 
@@ -112,80 +143,56 @@ class Catalog:
             return await _complete(connection, found)
 
 
-async def _put_row(connection: AsyncConnection, recording: Recording) -> None:
-    values = {column.name: getattr(recording, column.name) for column in recordings.columns}
-    known = await connection.execute(
-        update(recordings).where(recordings.c.id == recording.id).values(values)
-    )
-    if not known.rowcount:
-        await connection.execute(insert(recordings).values(values))
+async def _insert(
+    connection: AsyncConnection, table: Table, rows: Iterable[dict[str, object]]
+) -> None:
+    values = [*rows]
+    if values:
+        await connection.execute(_INSERTS[table.name], values)
 
 
-async def _put_participants(connection: AsyncConnection, recording: Recording) -> None:
-    await connection.execute(
-        delete(participants).where(participants.c.recording_id == recording.id)
-    )
-    if recording.participants:
-        rows = [
-            {"recording_id": recording.id, "position": position, **asdict(participant)}
-            for position, participant in enumerate(recording.participants)
-        ]
-        await connection.execute(insert(participants), rows)
+def _row(record: Recording) -> dict[str, object]:
+    return {column.name: getattr(record, column.name) for column in recordings.columns}
 
 
-async def _append_history(connection: AsyncConnection, recording: Recording) -> None:
-    if not recording.history:
-        return
-    stored = await connection.scalar(
-        select(func.max(audit.c.sequence)).where(audit.c.recording_id == recording.id)
-    )
-    rows = [
-        {**asdict(entry), "recording_id": recording.id}
-        for entry in recording.history
-        if entry.sequence > (stored or 0)
-    ]
-    if rows:
-        await connection.execute(insert(audit), rows)
+def _parties(record: Recording) -> Iterator[dict[str, object]]:
+    for position, participant in enumerate(record.participants):
+        yield {
+            "recording_id": record.id,
+            "position": position,
+            "participant_id": participant.participant_id,
+            "aor": participant.aor,
+            "name": participant.name,
+        }
+
+
+def _entries(record: Recording, last: int) -> Iterator[dict[str, object]]:
+    """Rows of the history after the entry `last`."""
+    for entry in record.history:
+        if entry.sequence > last:
+            yield {
+                "recording_id": record.id,
+                "sequence": entry.sequence,
+                "at": entry.at,
+                "actor": entry.actor,
+                "action": entry.action,
+                "reason": entry.reason,
+            }
 
 
 async def _complete(connection: AsyncConnection, rows: Sequence[RowMapping]) -> list[Recording]:
     """Records from rows of `recordings` and what the other tables hold of them."""
-    ids = [row["id"] for row in rows]
-    parties = await _participants(connection, ids)
-    history = await _history(connection, ids)
+    ids = {"ids": [row["id"] for row in rows]}
+    parties = defaultdict[str, list[Participant]](list)
+    for recording_id, *fields in await connection.execute(_PARTICIPANTS, ids):
+        parties[recording_id].append(Participant(*fields))
+    history = defaultdict[str, list[AuditEntry]](list)
+    for recording_id, *fields in await connection.execute(_HISTORY, ids):
+        history[recording_id].append(AuditEntry(recording_id, *fields))
     return [
         Recording(**row, participants=tuple(parties[row["id"]]), history=tuple(history[row["id"]]))
         for row in rows
     ]
-
-
-async def _participants(
-    connection: AsyncConnection, ids: list[str]
-) -> defaultdict[str, list[Participant]]:
-    table = participants.c
-    rows = await connection.execute(
-        select(table.recording_id, table.participant_id, table.aor, table.name)
-        .where(table.recording_id.in_(ids))
-        .order_by(table.recording_id, table.position)
-    )
-    found = defaultdict[str, list[Participant]](list)
-    for recording_id, *fields in rows:
-        found[recording_id].append(Participant(*fields))
-    return found
-
-
-async def _history(
-    connection: AsyncConnection, ids: list[str]
-) -> defaultdict[str, list[AuditEntry]]:
-    rows = await connection.execute(
-        select(audit)
-        .where(audit.c.recording_id.in_(ids))
-        .order_by(audit.c.recording_id, audit.c.sequence)
-    )
-    found = defaultdict[str, list[AuditEntry]](list)
-    for row in rows.mappings():
-        found[row["recording_id"]].append(AuditEntry(**row))
-    return found
 
 
 def _rows() -> Select[Any]:

@@ -185,6 +185,7 @@ class Database:
             raise StorageError("the database URL must be sqlite:///PATH")
         self._path = Path(path).absolute()
         self._engine = _pooled(self._path)
+        self._writes = self._engine.execution_options(begin="BEGIN IMMEDIATE")
         self._current = False
 
     async def close(self) -> None:
@@ -194,7 +195,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that sees one state of the database. Raises StorageUnavailable."""
-        async with self._transaction("BEGIN") as connection:
+        async with self._transaction(self._engine) as connection:
             yield connection
 
     @asynccontextmanager
@@ -203,15 +204,15 @@ class Database:
 
         Committed when the block ends, rolled back when it raises.
         """
-        async with self._transaction("BEGIN IMMEDIATE") as connection:
+        async with self._transaction(self._writes) as connection:
             yield connection
 
     @asynccontextmanager
-    async def _transaction(self, begin: str) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         if not self._current:
             await self.migrate()
         with _failures(self._path):
-            async with self._engine.execution_options(begin=begin).begin() as connection:
+            async with engine.begin() as connection:
                 yield connection
 
     async def migrate(self) -> None:

@@ -5,6 +5,7 @@ the catalogue, oldest first, and tries again for as long as it takes.
 """
 
 import asyncio
+from itertools import islice
 from time import monotonic
 
 import structlog
@@ -12,6 +13,10 @@ import structlog
 from storage.catalog import Catalog
 from storage.records import Recording, StorageError, StorageUnavailable
 
+LINGER_S = 0.2
+"""How long to collect before storing: a transaction costs much more than a record in it."""
+BATCH = 100
+"""Most records in one transaction; keeps the write lock short."""
 FIRST_DELAY_S = 0.1
 """Pause after a failed attempt; doubled with each further one."""
 LAST_DELAY_S = 5.0
@@ -71,35 +76,42 @@ class CatalogWriter:
         """Store what is put, in order, until cancelled."""
         while True:
             await self._put.wait()
+            await self._pause(LINGER_S)
             self._put.clear()
             while self._pending:
-                await self._store(next(iter(self._pending)))
+                await self._store()
             self._caught_up()
 
-    async def _store(self, recording_id: str) -> None:
-        """Store the newest record of one recording, with as many attempts as it takes."""
+    async def _store(self) -> None:
+        """Store the oldest of what is pending, with as many attempts as it takes."""
         delay_s = FIRST_DELAY_S
-        while not await self._attempt(self._pending[recording_id]):
+        while not await self._attempt([*islice(self._pending.values(), BATCH)]):
             hurried = await self._pause(delay_s)
             delay_s = FIRST_DELAY_S if hurried else min(2 * delay_s, LAST_DELAY_S)
 
-    async def _attempt(self, recording: Recording) -> bool:
+    async def _attempt(self, batch: list[Recording]) -> bool:
         try:
-            await self._catalog.save(recording)
+            await self._catalog.save(*batch)
         except StorageUnavailable as error:
             self._fell_behind(error)
             return False
         except StorageError as error:
-            logger.error("record_refused", recording=recording.id, error=str(error))
-            self._refused[recording.id] = error
-        async with self._settled:
-            if self._pending[recording.id] is recording:
-                del self._pending[recording.id]
-            self._settled.notify_all()
+            if len(batch) > 1:
+                return all([await self._attempt([recording]) for recording in batch])
+            logger.error("record_refused", recording=batch[0].id, error=str(error))
+            self._refused[batch[0].id] = error
+        await self._settle(batch)
         return True
 
+    async def _settle(self, batch: list[Recording]) -> None:
+        async with self._settled:
+            for recording in batch:
+                if self._pending[recording.id] is recording:
+                    del self._pending[recording.id]
+            self._settled.notify_all()
+
     async def _pause(self, delay_s: float) -> bool:
-        """Wait before the next attempt; True if `drain` cut it short."""
+        """Let time pass; True if `drain` cut it short."""
         try:
             async with asyncio.timeout(delay_s):
                 await self._hurry.wait()

@@ -10,42 +10,22 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from siprec.rs_metadata import (
-    UNREADABLE,
-    Document,
+from siprec.elements import (
+    E,
     Element,
     Group,
     Key,
-    MetadataError,
     NameId,
     Participant,
     ParticipantSession,
     ParticipantStream,
-    Reason,
     Session,
-    SessionRecording,
     Stream,
     overlaid,
-    parse,
 )
+from siprec.rs_metadata import UNREADABLE, Document, MetadataError, parse
 
-__all__ = [
-    "Document",
-    "Entry",
-    "Group",
-    "MetadataError",
-    "Model",
-    "NameId",
-    "ParticipantSession",
-    "Person",
-    "Reason",
-    "Session",
-    "SessionRecording",
-    "Span",
-    "Stream",
-    "merge",
-    "parse",
-]
+__all__ = ["Document", "Entry", "MetadataError", "Model", "Person", "Span", "merge", "parse"]
 
 MAX_ENTRIES = 8192
 """Things remembered of one recording session, which may stay up for months; oldest go first."""
@@ -69,7 +49,6 @@ Pair = tuple[str, str]
 """Participant id and stream id."""
 K = TypeVar("K")
 V = TypeVar("V")
-E = TypeVar("E", bound=Element)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,22 +13,27 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MAX_BYTES = 524_288
+MAX_BYTES = 393_216
 """The largest SDP and the largest metadata document, with room for a part we pass over."""
 MAX_DEPTH = 4
 MAX_PARTS = 16
 MAX_BOUNDARY = 70
 """RFC 2046 5.1.1."""
 MAX_FIELD = 1024
-"""Characters of a field with parameters; quoting can make reading them quadratic."""
+"""Length of a header field; quoting can make reading its parameters quadratic."""
+MAX_FIELDS = 32
+"""Header fields of a part; there are a dozen in RFC 2045 and 2183."""
+MAX_LOOKALIKES = 1024
+"""Lines that begin like a delimiter and are none, before it is an attack."""
 
 SDP_TYPE = "application/sdp"
 METADATA_TYPES = frozenset({"application/rs-metadata+xml", "application/rs-metadata"})
 """RFC 9806 2, and the name of RFC 7866 9 that most peers still send."""
 READABLE = METADATA_TYPES | {SDP_TYPE}
 
-_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t]+[^\s][^\n]*)*)(?:\n|\Z)")
-_BLANK = re.compile(rb"[ \t\r]*\n")
+_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t]++[^\s][^\n]*+)*+)(?:\n|\Z)")
+_BLANK = re.compile(rb"[ \t\r]*+\n")
+_TAIL = re.compile(rb"(--)?[ \t]*+(?=\r?\n|\Z)")
 _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)')
 _FOLD = re.compile(r"\s*\n\s+")
 _ESCAPED = re.compile(r"\\(.)")
@@ -153,16 +158,32 @@ def _last_readable(branches: list[tuple[Part, ...]]) -> list[tuple[Part, ...]]:
 def _pieces(body: bytes, boundary: str) -> Iterator[bytes]:
     if not 0 < len(boundary) <= MAX_BOUNDARY:
         raise BodyError(f"multipart without a boundary of 1 to {MAX_BOUNDARY} characters")
-    delimiter = re.escape(boundary.encode("utf-8", "surrogateescape"))
-    # The line end before a delimiter belongs to it; the one after it is left for `_divide`.
-    pattern = re.compile(rb"(?:\A|\r?\n)--" + delimiter + rb"(--)?[ \t]*(?=\r?\n|\Z)")
-    match = pattern.search(body)
-    if not match:
+    start = None
+    for before, after, last in _delimiters(body, b"--" + boundary.encode("utf-8", "replace")):
+        if start is not None:
+            yield body[start:before]
+        if last:
+            return
+        start = after
+    if start is None:
         raise BodyError("the boundary does not occur in the body")
-    while match and not match[1]:
-        start = match.end()
-        match = pattern.search(body, start)
-        yield body[start : match.start() if match else len(body)]
+    yield body[start:]
+
+
+def _delimiters(body: bytes, mark: bytes) -> Iterator[tuple[int, int, bool]]:
+    """Yield where each delimiter line begins and ends, and whether it is the closing one.
+
+    The line end before it is part of it; the one after it is left, for the next may begin there.
+    """
+    found = 0 if body.startswith(mark) else body.find(b"\n" + mark)
+    for _ in range(MAX_LOOKALIKES):
+        if found < 0:
+            return
+        after = found + len(mark) + (body[found] == 0x0A)
+        if tail := _TAIL.match(body, after):
+            yield found - (body[found - 1 : found] == b"\r"), tail.end(), bool(tail[1])
+        found = body.find(b"\n" + mark, after)
+    raise BodyError(f"more than {MAX_LOOKALIKES} lines like the boundary", 413)
 
 
 def _divide(piece: bytes) -> tuple[dict[str, str], bytes]:
@@ -171,6 +192,8 @@ def _divide(piece: bytes) -> tuple[dict[str, str], bytes]:
     blank = _BLANK.match(piece)
     position = blank.end() if blank else 0
     while field := _FIELD.match(piece, position):
+        if len(field[2]) > MAX_FIELD or len(fields) == MAX_FIELDS:
+            raise BodyError(f"part header past {MAX_FIELDS} fields or {MAX_FIELD} bytes in one")
         position = field.end()
         text = _FOLD.sub(" ", field[2].decode("utf-8", "surrogateescape"))
         fields.setdefault(field[1].decode("ascii").lower(), text.strip())

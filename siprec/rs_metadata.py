@@ -7,17 +7,28 @@ over, and what clients are known to write differently is a row of `NAMESPACES`, 
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
-from itertools import islice
-from typing import ClassVar, TypeVar
 
 from lxml import etree
 
 from siprec import xml
-
-MAX_ELEMENTS = 2048
-"""Elements read below the root, enough for 500 participants; the rest is dropped with a warning."""
+from siprec.elements import (
+    E,
+    Element,
+    Group,
+    Key,
+    NameId,
+    Participant,
+    ParticipantSession,
+    ParticipantStream,
+    Reason,
+    Session,
+    SessionRecording,
+    Stream,
+    Time,
+    overlaid,
+)
 
 NAMESPACES = frozenset(
     {
@@ -46,123 +57,10 @@ _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d):(\d\d)(?:[.,](\d+))?\s*(?:Z|([+-])(\d\d):?(\d\d))?",
     re.IGNORECASE | re.ASCII,
 )
-Key = tuple[str, ...]
-"""Name of an element and the ids that tell it from its like (RFC 7865 6)."""
 
 
 class MetadataError(Exception):
     """Bytes that are no recording metadata. The call is recorded all the same."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Element:
-    """What a document says about one thing; None in a field: it says nothing there."""
-
-    name: ClassVar[str]
-    identity: ClassVar[tuple[str, ...]]
-    began: datetime | None = None
-    """associate-time or start-time in UTC, as the client claims it."""
-    ended: datetime | None = None
-    """disassociate-time or stop-time, likewise."""
-
-    @property
-    def key(self) -> Key:
-        """The key under which later documents update the element."""
-        return (self.name, *(getattr(self, field) for field in self.identity))
-
-
-E = TypeVar("E", bound=Element)
-
-
-@dataclass(frozen=True, slots=True)
-class NameId:
-    """One (address, name) pair of a participant (RFC 7865 6.5.1), verbatim."""
-
-    aor: str
-    name: str = ""
-    language: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a session ended (RFC 3326)."""
-
-    protocol: str
-    cause: str
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group(Element):
-    """A communication session group (RFC 7865 6.2)."""
-
-    name: ClassVar[str] = "group"
-    identity: ClassVar[tuple[str, ...]] = ("group_id",)
-    group_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session(Element):
-    """A communication session (RFC 7865 6.3)."""
-
-    name: ClassVar[str] = "session"
-    identity: ClassVar[tuple[str, ...]] = ("session_id",)
-    session_id: str
-    sip_session_ids: tuple[str, ...] | None = None
-    reasons: tuple[Reason, ...] | None = None
-    group_ref: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Participant(Element):
-    """A party (RFC 7865 6.5)."""
-
-    name: ClassVar[str] = "participant"
-    identity: ClassVar[tuple[str, ...]] = ("participant_id",)
-    participant_id: str
-    names: tuple[NameId, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stream(Element):
-    """A media stream (RFC 7865 6.7)."""
-
-    name: ClassVar[str] = "stream"
-    identity: ClassVar[tuple[str, ...]] = ("stream_id",)
-    stream_id: str
-    session_id: str | None = None
-    label: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionRecording(Element):
-    """Association of a communication session with the recording session (RFC 7865 6.4)."""
-
-    name: ClassVar[str] = "sessionrecordingassoc"
-    identity: ClassVar[tuple[str, ...]] = ("session_id",)
-    session_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParticipantSession(Element):
-    """Association of a participant with a communication session (RFC 7865 6.6)."""
-
-    name: ClassVar[str] = "participantsessionassoc"
-    identity: ClassVar[tuple[str, ...]] = ("participant_id", "session_id")
-    participant_id: str
-    session_id: str
-    params: tuple[tuple[str, str], ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParticipantStream(Element):
-    """All streams a participant sends and receives: absent means none (RFC 7865 6.8.1)."""
-
-    name: ClassVar[str] = "participantstreamassoc"
-    identity: ClassVar[tuple[str, ...]] = ("participant_id",)
-    participant_id: str
-    send: tuple[str, ...] = ()
-    recv: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +72,8 @@ class Document:
     elements: dict[Key, Element]
     """In document order; what is stated twice is folded into one."""
     warnings: tuple[str, ...]
-    """Reason codes: `metadata_recovered`, `metadata_truncated`, `charset_invalid`,
-    `namespace_unknown`, `datamode_unknown`, `time_invalid`, `id_missing`."""
+    """Reason codes: `metadata_recovered`, `charset_invalid`, `namespace_unknown`,
+    `datamode_unknown`, `time_invalid`, `id_missing`."""
     raw: bytes
     """The bytes, exact."""
 
@@ -193,10 +91,12 @@ def parse(data: bytes, charset: str | None = None) -> Document:
         element, repairs = xml.read(data, charset)
     except xml.XmlError as error:
         raise MetadataError(str(error)) from error
-    root, warnings = _Node(element), [*repairs]
+    warnings = [*repairs]
+    namespace, name = _split(element.tag)
+    root = _Node(element, name, NAMESPACES | {namespace})
     if root.name != "recording":
-        raise MetadataError(f"the root element is {root.name[:40]!r}, not recording")
-    if root.namespace not in NAMESPACES:
+        raise MetadataError(f"the root element is {name[:40]!r}, not recording")
+    if namespace not in NAMESPACES:
         warnings.append("namespace_unknown")
     mode = (root.value("datamode") or "complete").lower()
     if mode not in {"complete", "partial"}:
@@ -208,22 +108,22 @@ def parse(data: bytes, charset: str | None = None) -> Document:
 class _Node:
     """An XML element under the names of RFC 7865, in lower case, with what is in its namespace."""
 
-    def __init__(self, element: etree._Element, known: frozenset[str] = NAMESPACES) -> None:
-        self._element = element
-        self.namespace, local = _split(element.tag)
-        self._known = known | {self.namespace}
+    def __init__(
+        self, element: etree._Element, name: str, namespaces: frozenset[str] = NAMESPACES
+    ) -> None:
+        self._element, self._namespaces = element, namespaces
         self._children: dict[str, list[_Node]] | None = None
-        self.name = NAMES.get(local, local)
-        self.attributes = {
-            ATTRIBUTES.get((self.name, seen), seen): str(value)
-            for seen, value in ((_split(name)[1], value) for name, value in element.items())
-        }
+        self.name = NAMES.get(name, name)
+        self.attributes: dict[str, str] = {}
+        for tag, value in element.items():
+            seen = _split(tag)[1]
+            self.attributes[ATTRIBUTES.get((self.name, seen), seen)] = str(value)
 
     def children(self) -> Iterator["_Node"]:
-        """At most `MAX_ELEMENTS`, in order."""
-        for child in islice(self._element.iterchildren("*"), MAX_ELEMENTS):
-            if _split(child.tag)[0] in self._known:
-                yield _Node(child, self._known)
+        for child in self._element.iterchildren("*"):
+            namespace, name = _split(child.tag)
+            if namespace in self._namespaces:
+                yield _Node(child, name, self._namespaces)
 
     def named(self, name: str) -> list["_Node"]:
         if self._children is None:
@@ -236,7 +136,8 @@ class _Node:
         """The text of an attribute or else of the first such child; None without either."""
         if name in self.attributes:
             return self.attributes[name].strip()
-        return next((child.text for child in self.named(name)), None)
+        found = self.named(name)
+        return found[0].text if found else None
 
     def identifier(self, name: str) -> str:
         """Ids are base64: white space inside means nothing (RFC 7865 9)."""
@@ -247,64 +148,58 @@ class _Node:
 
     @property
     def text(self) -> str:
-        return "".join(map(str, self._element.itertext())).strip()
+        whole = self._element.itertext() if len(self._element) else (self._element.text or "",)
+        return "".join(map(str, whole)).strip()
 
 
 def _split(tag: str | bytes | bytearray | etree.QName) -> tuple[str, str]:
     namespace, _, local = str(tag).rpartition("}")
-    return namespace.removeprefix("{"), local.lower()
+    return namespace[1:], local.lower()
 
 
 def _elements(root: _Node, warnings: list[str]) -> dict[Key, Element]:
     found: dict[Key, Element] = {}
-    children = [child for child in root.children() if child.name in READERS]
-    if len(children) == MAX_ELEMENTS:
-        warnings.append("metadata_truncated")
-    for node in children:
+    for node in root.children():
         began = _time(node, ("associate-time", "start-time"), warnings)
         ended = _time(node, ("disassociate-time", "stop-time"), warnings)
-        for element in filter(None, (read(node) for read in READERS[node.name])):
-            if all(element.key):
-                _fold(found, replace(element, began=began, ended=ended))
-            else:
-                warnings.append("id_missing")
+        for read in READERS.get(node.name, ()):
+            if element := read(node, began, ended):
+                if all(key := element.key):
+                    found[key] = _folded(found[key], element) if key in found else element
+                else:
+                    warnings.append("id_missing")
     return found
 
 
-def _fold(found: dict[Key, Element], element: Element) -> None:
+def _folded(old: Element, new: Element) -> Element:
     """The later of two statements counts, except that the streams of a participant add up."""
-    old = found.get(element.key)
-    if isinstance(old, ParticipantStream) and isinstance(element, ParticipantStream):
-        send = tuple(dict.fromkeys((*old.send, *element.send)))
-        recv = tuple(dict.fromkeys((*old.recv, *element.recv)))
-        element = replace(element, send=send, recv=recv)
-    found[element.key] = overlaid(old, element) if old else element
+    if isinstance(old, ParticipantStream) and isinstance(new, ParticipantStream):
+        send = tuple(dict.fromkeys((*old.send, *new.send)))
+        recv = tuple(dict.fromkeys((*old.recv, *new.recv)))
+        return overlaid(old, replace(new, send=send, recv=recv))
+    return overlaid(old, new)
 
 
-def overlaid(old: E, new: Element) -> E:
-    """Return `old` with all that `new`, of the same kind, says; what it does not say is kept."""
-    said = {field.name: getattr(new, field.name) for field in fields(new)}
-    return replace(old, **{name: value for name, value in said.items() if value is not None})
+def _group(node: _Node, began: Time, ended: Time) -> Group:
+    return Group(group_id=node.identifier("group_id"), began=began, ended=ended)
 
 
-def _group(node: _Node) -> Group:
-    return Group(group_id=node.identifier("group_id"))
-
-
-def _session(node: _Node) -> Session:
+def _session(node: _Node, began: Time, ended: Time) -> Session:
     reasons = tuple(
         Reason(reason.value("protocol") or "SIP", reason.value("cause") or "", reason.text)
         for reason in node.named("reason")
     )
     return Session(
         session_id=node.identifier("session_id"),
+        began=began,
+        ended=ended,
         sip_session_ids=node.ids("sipsessionid") or None,
         reasons=reasons or None,
         group_ref=node.identifier("group-ref") or None,
     )
 
 
-def _participant(node: _Node) -> Participant:
+def _participant(node: _Node, began: Time, ended: Time) -> Participant:
     """Addresses are in `nameID`, or in drafts in an `aor` child beside the name."""
     holders = node.named("nameid") or ([node] if node.value("aor") else [])
     names = tuple(
@@ -315,49 +210,61 @@ def _participant(node: _Node) -> Participant:
         )
         for holder in holders
     )
-    return Participant(participant_id=node.identifier("participant_id"), names=names or None)
+    return Participant(
+        participant_id=node.identifier("participant_id"),
+        began=began,
+        ended=ended,
+        names=names or None,
+    )
 
 
-def _stream(node: _Node) -> Stream:
+def _stream(node: _Node, began: Time, ended: Time) -> Stream:
     return Stream(
         stream_id=node.identifier("stream_id"),
+        began=began,
+        ended=ended,
         session_id=node.identifier("session_id") or None,
         label=node.value("label") or None,
     )
 
 
-def _session_recording(node: _Node) -> SessionRecording:
-    return SessionRecording(session_id=node.identifier("session_id"))
+def _session_recording(node: _Node, began: Time, ended: Time) -> SessionRecording:
+    return SessionRecording(session_id=node.identifier("session_id"), began=began, ended=ended)
 
 
-def _participant_session(node: _Node) -> ParticipantSession:
+def _participant_session(node: _Node, began: Time, ended: Time) -> ParticipantSession:
     params = tuple(
         (param.value("pname") or "", param.value("pval") or "") for param in node.named("param")
     )
     return ParticipantSession(
         participant_id=node.identifier("participant_id"),
+        began=began,
+        ended=ended,
         session_id=node.identifier("session_id"),
         params=params or None,
     )
 
 
-def _participant_stream(node: _Node) -> ParticipantStream:
+def _participant_stream(node: _Node, began: Time, ended: Time) -> ParticipantStream:
     return ParticipantStream(
         participant_id=node.identifier("participant_id"),
+        began=began,
+        ended=ended,
         send=tuple(filter(None, node.ids("send"))),
         recv=tuple(filter(None, node.ids("recv"))),
     )
 
 
-def _session_inside(node: _Node) -> ParticipantSession | None:
-    return _participant_session(node) if node.value("session_id") else None
+def _session_inside(node: _Node, began: Time, ended: Time) -> ParticipantSession | None:
+    return _participant_session(node, began, ended) if node.value("session_id") else None
 
 
-def _streams_inside(node: _Node) -> ParticipantStream | None:
-    return _participant_stream(node) if node.named("send") or node.named("recv") else None
+def _streams_inside(node: _Node, began: Time, ended: Time) -> ParticipantStream | None:
+    streams = node.named("send") or node.named("recv")
+    return _participant_stream(node, began, ended) if streams else None
 
 
-READERS: dict[str, tuple[Callable[[_Node], Element | None], ...]] = {
+READERS: dict[str, tuple[Callable[[_Node, Time, Time], Element | None], ...]] = {
     "group": (_group,),
     "session": (_session,),
     # In drafts a participant holds its associations (draft-ietf-siprec-metadata).
@@ -370,12 +277,12 @@ READERS: dict[str, tuple[Callable[[_Node], Element | None], ...]] = {
 """Element name in lower case -> what it is read as."""
 
 
-def _time(node: _Node, names: tuple[str, ...], warnings: list[str]) -> datetime | None:
+def _time(node: _Node, names: tuple[str, ...], warnings: list[str]) -> Time:
     """RFC 3339, or nearly: no zone means UTC, `+0300` is `+03:00` (RFC 7865 6.9)."""
-    text = next(filter(None, map(node.value, names)), None)
-    if text is None:
-        return UNREADABLE if any(map(node.named, names)) else None
-    match = _TIME.fullmatch(text)
+    stated = next((child.text for name in names for child in node.named(name)), None)
+    if stated is None:
+        return None
+    match = _TIME.fullmatch(stated)
     try:
         return _instant(match) if match else _unreadable(warnings)
     except (ValueError, OverflowError):

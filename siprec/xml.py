@@ -10,6 +10,10 @@ from lxml import etree
 
 MAX_BYTES = 262_144
 """A recording metadata document of several hundred participants; that of a plain call has 3 kB."""
+MAX_ELEMENTS = 2048
+"""Elements on all levels; that call has 35, a conference some eight for each participant."""
+MAX_AMPERSANDS = 1024
+"""In a document that is to be repaired; each bare one costs an error report."""
 ENCODINGS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "windows-1252", "utf-16"})
 
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]{0,80}?encoding\s*=\s*["']([\w.:-]{1,40})""")
@@ -26,7 +30,7 @@ def read(data: bytes, charset: str | None = None) -> tuple[etree._Element, tuple
     `charset` is that of the MIME part and goes before the XML declaration (RFC 7303 3); what does
     not decode is read as Latin-1, `charset_invalid`. Unescaped `&` is repaired, other damage
     recovered from as far as it goes, both `metadata_recovered`. Raises `XmlError` for more than
-    `MAX_BYTES`, any document type declaration, and what yields no element.
+    `MAX_BYTES` or `MAX_ELEMENTS`, any document type declaration, and what yields no element.
     """
     if len(data) > MAX_BYTES:
         raise XmlError(f"XML of {len(data)} bytes, at most {MAX_BYTES}")
@@ -34,10 +38,14 @@ def read(data: bytes, charset: str | None = None) -> tuple[etree._Element, tuple
     text = text.strip("\ufeff \t\r\n\0")
     if "<!DOCTYPE" in text:
         raise XmlError("XML with a document type declaration")
+    repairs: tuple[str, ...] = ()
     try:
-        return etree.fromstring(text.encode(), _parser()), encoding_warnings
+        root = etree.fromstring(text.encode(), _parser())
     except etree.XMLSyntaxError as error:
-        return _recovered(text, error), (*encoding_warnings, "metadata_recovered")
+        root, repairs = _recovered(text, error), ("metadata_recovered",)
+    if sum(1 for _ in root.iter()) > MAX_ELEMENTS:
+        raise XmlError(f"XML of more than {MAX_ELEMENTS} elements")
+    return root, (*encoding_warnings, *repairs)
 
 
 def _parser(recover: bool = False) -> etree.XMLParser:
@@ -54,6 +62,8 @@ def _parser(recover: bool = False) -> etree.XMLParser:
 
 
 def _recovered(text: str, cause: etree.XMLSyntaxError) -> etree._Element:
+    if text.count("&") > MAX_AMPERSANDS:
+        raise XmlError(f"broken XML with more than {MAX_AMPERSANDS} ampersands") from cause
     escaped = _BARE_AMPERSAND.sub("&amp;", text).encode()
     try:
         root = etree.fromstring(escaped, _parser(recover=True))

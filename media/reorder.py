@@ -45,7 +45,7 @@ class Arrivals:
     epoch: Ints
     """Pauses begun before the packet: nothing is missing between two epochs."""
 
-    def take(self, rows: Ints) -> "Arrivals":
+    def take(self, rows: Ints | slice) -> "Arrivals":
         """The given rows, in the given order."""
         return Arrivals(
             self.sequence_number[rows],
@@ -63,6 +63,8 @@ class Segment:
 
     rows: Ints
     """Indices into the source's arrivals."""
+    arrivals: Arrivals
+    """Those rows."""
     times: Ints
     """Samples since the first packet, by timestamp."""
     bridged: Flags
@@ -83,18 +85,17 @@ def segments(source: Arrivals) -> tuple[list[Segment], bool]:
 
     Timestamps that stand still, or lead nowhere, are replaced by counting sequence numbers.
     """
-    audio = np.flatnonzero(source.audio)
-    if not len(audio):
+    if not source.audio.any():
         return [], True
-    heard = source.take(audio)
+    heard = source if source.audio.all() else source.take(np.flatnonzero(source.audio))
     plausible = _plausible(heard)
     clock = None if plausible else int(np.median(heard.size))
     edges = _edges(heard, clock)
-    ids = _identities(heard, edges) if len(edges) else np.zeros(len(audio), np.int64)
-    members = ids[np.maximum(np.cumsum(source.audio) - 1, 0)]
-    stretches = [np.flatnonzero(members == i) for i in range(int(ids.max()) + 1)]
-    if len(stretches) > 1:
-        stretches = [rows for rows in stretches if source.audio[rows].sum() > 1] or stretches
+    if not len(edges):
+        return [_segment(source, np.arange(len(source.size)), clock)], plausible
+    members = _identities(heard, edges)[np.maximum(np.cumsum(source.audio) - 1, 0)]
+    stretches = [np.flatnonzero(members == i) for i in range(int(members.max()) + 1)]
+    stretches = [rows for rows in stretches if source.audio[rows].sum() > 1] or stretches
     return [_segment(source.take(rows), rows, clock) for rows in stretches], plausible
 
 
@@ -168,20 +169,22 @@ def _goes_on(heard: Arrivals, last: int, row: int) -> bool:
 
 
 def _segment(stretch: Arrivals, rows: Ints, clock: int | None) -> Segment:
+    """`stretch` are the arrivals of `rows`, of which there is audio."""
+    received = len(rows)
     extended = unwrap(stretch.sequence_number)
-    order = np.arange(len(rows))
     if not (np.diff(extended) > 0).all():
-        extended, order = np.unique(extended, return_index=True)
-    kept = stretch.take(order)
-    audio = np.flatnonzero(kept.audio)
-    heard = kept.take(audio)
+        extended, first = np.unique(extended, return_index=True)
+        stretch, rows = stretch.take(first), rows[first]
+    audio = np.flatnonzero(stretch.audio)
+    heard = stretch if len(audio) == len(rows) else stretch.take(audio)
     times = unwrap(heard.timestamp) if clock is None else extended[audio] * clock
     return Segment(
-        rows=rows[order[audio]],
+        rows=rows[audio],
+        arrivals=heard,
         times=times - times[0],
         bridged=_bridged(extended, audio),
-        lost=_lost(extended, kept, audio, times),
-        duplicates=len(rows) - len(order),
+        lost=_lost(extended, stretch, audio, times),
+        duplicates=received - len(rows),
     )
 
 

@@ -68,6 +68,8 @@ class SpoolEvent:
     stream_id: str = ""
     label: str = ""
     formats: dict[int, str] = field(default_factory=dict)
+    active: bool = True
+    """For `stream`: False while its packets are discarded, because its direction is inactive."""
     dropped: int = 0
     """For `stop`: packets that could not be written (disk full)."""
 

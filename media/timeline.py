@@ -7,7 +7,8 @@ of the line of all streams at once, and never take a received sample with them.
 Pure: a function of the columns, vectorised over packets.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from media.codecs import CODECS
 from media.reorder import Arrivals, Ints
 from media.spec import Gap
 from media.spool import Spool, SpoolEvent
-from media.track import Frames, Placed, place
+from media.track import NOTHING, Frames, Placed, place
 
 SAMPLE_RATE_HZ = 8_000
 SAMPLES_PER_MS = 8
@@ -28,13 +29,16 @@ MIN_GAP = 160
 MIN_EDGE_GAP = 800
 """100 ms: a stream's first packet after start or resume is not late before that."""
 MAX_GAPS = 1_000
-EVENTS_ONLY = frozenset({"TELEPHONE-EVENT", "CN"})
-"""Encodings in the sequence of a source that are not audio (RFC 4733, RFC 3389)."""
 MAX_SIZE = 65_535
 """Samples of the largest packet."""
 ENCODINGS = tuple(CODECS)
-"""`Frames` and tracks name an encoding by its index here."""
-_EVENT, _UNKNOWN = len(ENCODINGS), len(ENCODINGS) + 1
+"""An encoding is told by its index here."""
+NO_AUDIO = len(ENCODINGS)
+"""Instead of one: telephone events, comfort noise (RFC 4733, RFC 3389), what cannot be decoded."""
+
+
+Switches = Sequence[tuple[SpoolEvent, bool]]
+"""Events and whether each switches something off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Timeline:
     tracks: tuple[Track, ...]
     """By stream index."""
     encodings: NDArray[np.uint8]
-    """uint8[rows of the spool]: index in ENCODINGS; beyond it: not audio."""
+    """uint8[rows of the spool]: index in ENCODINGS, or NO_AUDIO."""
     paused: int
     """Samples between pause and resume, by the wall clock."""
     warnings: tuple[str, ...]
@@ -77,33 +81,46 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pause:
+class _Span:
+    """A pause, or one stream being inactive."""
+
     at_ns: int
     begin: int
     end: int
     fill: bool
 
 
+@dataclass(slots=True)
+class _Stream:
+    """What becomes of one stream while the line is built."""
+
+    event: SpoolEvent
+    """Its last declaration."""
+    rows: Ints
+    quiet: list[_Span] = field(default_factory=list)
+    """When nothing of it was to be recorded."""
+    placed: Placed = NOTHING
+
+
 def build(spool: Spool) -> Timeline:
     """Place every packet of a spool."""
     origin = _origin(spool)
     wall = _wall(spool, origin)
-    pauses = _pauses(spool.events, origin, wall)
-    declared, members, encodings = _streams(spool)
-    placed = [_place(spool, rows, encodings, origin, wall, pauses) for rows in members]
-    layers = [frames for each in placed for frames in each.layers]
+    pauses = _spans(_pausing(spool.events), origin, wall)
+    streams, encodings = _streams(spool)
+    for stream in streams:
+        stream.quiet = pauses + _spans(_resting(spool.events, stream.event), origin, wall)
+        stream.placed = _place(spool, stream, encodings, origin, wall)
+    layers = [frames for stream in streams for frames in stream.placed.layers]
     length = max([wall, *(int((f.start + f.size).max()) for f in layers)])
     cuts = _cuts(spool, pauses, layers)
     return Timeline(
         length=length,
         cuts=cuts,
-        tracks=tuple(
-            _track(event, each, encodings, _gaps(each, pauses, cuts, length))
-            for event, each in zip(declared, placed, strict=True)
-        ),
+        tracks=tuple(_track(stream, encodings, cuts, length) for stream in streams),
         encodings=encodings,
         paused=sum(pause.end - pause.begin for pause in pauses),
-        warnings=_warnings(spool, placed),
+        warnings=_warnings(spool, streams),
     )
 
 
@@ -127,94 +144,94 @@ def _position(at_ns: int, origin: int) -> int:
     return max(0, at_ns - origin) // NS_PER_SAMPLE
 
 
-def _pauses(events: tuple[SpoolEvent, ...], origin: int, wall: int) -> list[_Pause]:
-    """Spans between a pause and what ends it; a pause within a pause changes nothing."""
-    pauses: list[_Pause] = []
+def _pausing(events: Sequence[SpoolEvent]) -> Switches:
+    return [(e, e.kind == "pause") for e in events if e.kind in {"pause", "resume", "stop"}]
+
+
+def _resting(events: Sequence[SpoolEvent], stream: SpoolEvent) -> Switches:
+    return [
+        (e, e.kind == "stream" and not e.active)
+        for e in events
+        if e.kind == "stop" or (e.kind == "stream" and e.stream_id == stream.stream_id)
+    ]
+
+
+def _spans(switches: Switches, origin: int, wall: int) -> list[_Span]:
+    """Spans from each event that switches something off to the one that ends it."""
+    spans: list[_Span] = []
     opened: SpoolEvent | None = None
-    for event in events:
-        if event.kind == "pause" and opened is None:
+    for event, off in switches:
+        if off and opened is None:
             opened = event
-        elif event.kind in {"resume", "stop"} and opened is not None:
-            pauses.append(_pause(opened, _position(event.at_ns, origin), origin))
+        elif not off and opened is not None:
+            spans.append(_span(opened, _position(event.at_ns, origin), origin))
             opened = None
-    if opened is not None:
-        pauses.append(_pause(opened, wall, origin))
-    return pauses
+    return spans if opened is None else [*spans, _span(opened, wall, origin)]
 
 
-def _pause(event: SpoolEvent, end: int, origin: int) -> _Pause:
+def _span(event: SpoolEvent, end: int, origin: int) -> _Span:
     begin = _position(event.at_ns, origin)
-    return _Pause(event.at_ns, begin, max(begin, end), event.fill)
+    return _Span(event.at_ns, begin, max(begin, end), event.fill)
 
 
-def _streams(spool: Spool) -> tuple[list[SpoolEvent], list[Ints], NDArray[np.uint8]]:
-    """Last declaration and rows of each stream, and the encoding of every row.
+def _streams(spool: Spool) -> tuple[list[_Stream], NDArray[np.uint8]]:
+    """Every stream by its index, and the encoding of every row.
 
     A declaration holds for the rows of its index that arrived from then on, the first one for
     those before as well.
     """
-    encodings = np.full(len(spool.packets), _UNKNOWN, np.uint8)
-    streams: dict[str, list[Ints]] = {}
+    encodings = np.full(len(spool.packets), NO_AUDIO, np.uint8)
+    rows: dict[str, list[Ints]] = {}
     last: dict[str, SpoolEvent] = {}
     events = [event for event in spool.events if event.kind == "stream"]
     for index in sorted({event.stream for event in events}):
         of_index = sorted((e for e in events if e.stream == index), key=lambda e: e.at_ns)
-        rows = np.flatnonzero(spool.packets["stream"] == index)
-        arrival = spool.packets["arrival_ns"][rows]
+        members = np.flatnonzero(spool.packets["stream"] == index)
+        arrival = spool.packets["arrival_ns"][members]
         since = np.searchsorted([e.at_ns for e in of_index], arrival, side="right") - 1
         for number, event in enumerate(of_index):
-            mine = rows[np.maximum(since, 0) == number]
+            mine = members[np.maximum(since, 0) == number]
             encodings[mine] = _table(event)[spool.packets["payload_type"][mine] & 127]
-            streams.setdefault(event.stream_id, []).append(mine)
+            rows.setdefault(event.stream_id, []).append(mine)
             last[event.stream_id] = event
-    encodings[spool.packets["length"] == 0] = _EVENT
-    return list(last.values()), [_joined(parts) for parts in streams.values()], encodings
-
-
-def _joined(parts: list[Ints]) -> Ints:
-    return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+    encodings[spool.packets["length"] == 0] = NO_AUDIO
+    joined = (np.sort(np.concatenate(parts)) for parts in rows.values())
+    return [_Stream(e, r) for e, r in zip(last.values(), joined, strict=True)], encodings
 
 
 def _table(event: SpoolEvent) -> NDArray[np.uint8]:
     """uint8[128]: payload type -> encoding."""
-    table = np.full(128, _UNKNOWN, np.uint8)
+    table = np.full(128, NO_AUDIO, np.uint8)
     for payload_type, name in event.formats.items():
         if name.upper() in ENCODINGS:
             table[payload_type & 127] = ENCODINGS.index(name.upper())
-        elif name.upper() in EVENTS_ONLY:
-            table[payload_type & 127] = _EVENT
     return table
 
 
 def _place(
-    spool: Spool,
-    rows: Ints,
-    encodings: NDArray[np.uint8],
-    origin: int,
-    wall: int,
-    pauses: list[_Pause],
+    spool: Spool, stream: _Stream, encodings: NDArray[np.uint8], origin: int, wall: int
 ) -> Placed:
-    rows = rows[encodings[rows] != _UNKNOWN]
-    packets = spool.packets[rows]
-    audio = encodings[rows] < _EVENT
+    packets = spool.packets.take(stream.rows)
+    audio = encodings[stream.rows] < NO_AUDIO
+    begun = np.array(sorted(span.at_ns for span in stream.quiet), np.int64)
     arrivals = Arrivals(
         sequence_number=packets["sequence_number"],
         timestamp=packets["timestamp"],
         position=(packets["arrival_ns"] - origin) // NS_PER_SAMPLE,
         size=np.where(audio, packets["length"], 0).astype(np.int64),
         audio=audio,
-        epoch=np.searchsorted([p.at_ns for p in pauses], packets["arrival_ns"], side="right"),
+        epoch=np.searchsorted(begun, packets["arrival_ns"], side="right"),
     )
-    return place(arrivals, packets["ssrc"], rows, wall + MAX_OVERHANG)
+    return place(arrivals, packets["ssrc"], stream.rows, wall + MAX_OVERHANG)
 
 
-def _cuts(spool: Spool, pauses: list[_Pause], layers: list[Frames]) -> Ints:
+def _cuts(spool: Spool, pauses: list[_Span], layers: list[Frames]) -> Ints:
     cuts = [_cut(spool, pause, layers) for pause in pauses if not pause.fill]
     kept = [(begin, end) for begin, end in cuts if end > begin]
     return np.array(kept, np.int64).reshape(-1, 2)
 
 
-def _cut(spool: Spool, pause: _Pause, layers: list[Frames]) -> tuple[int, int]:
+def _cut(spool: Spool, pause: _Span, layers: list[Frames]) -> tuple[int, int]:
     """The part of a pause between the last packet before it and the first one after it."""
     begin, end = pause.begin, pause.end
     for frames in layers:
@@ -228,15 +245,14 @@ def _cut(spool: Spool, pause: _Pause, layers: list[Frames]) -> tuple[int, int]:
     return begin, end
 
 
-def _gaps(placed: Placed, pauses: list[_Pause], cuts: Ints, length: int) -> tuple[Gap, ...]:
-    """Holes of the stream, in milliseconds of the file; where the stream starts, ends or is
-    paused only the longer ones.
+def _gaps(stream: _Stream, cuts: Ints, length: int) -> tuple[Gap, ...]:
+    """Holes of the stream, in milliseconds of the file; where it starts, ends or is paused only
+    the longer ones.
     """
-    spans = [np.array([(p.begin, p.end) for p in pauses], np.int64).reshape(-1, 2), placed.bridges]
-    spans += [np.stack((f.start, f.start + f.size), axis=1) for f in placed.layers]
-    begins, ends = _holes(np.concatenate(spans), length)
-    edge = np.isin(begins, [0, *(p.end for p in pauses)])
-    edge |= np.isin(ends, [length, *(p.begin for p in pauses)])
+    quiet = np.array([(span.begin, span.end) for span in stream.quiet], np.int64).reshape(-1, 2)
+    heard = [np.stack((f.start, f.start + f.size), axis=1) for f in stream.placed.layers]
+    begins, ends = _holes(np.concatenate([quiet, stream.placed.bridges, *heard]), length)
+    edge = np.isin(begins, [0, *quiet[:, 1]]) | np.isin(ends, [length, *quiet[:, 0]])
     keep = np.flatnonzero(ends - begins >= np.where(edge, MIN_EDGE_GAP, MIN_GAP))
     keep = np.sort(keep[np.argsort(begins[keep] - ends[keep], kind="stable")[:MAX_GAPS]])
     starts = (begins - _removed(begins, cuts))[keep] // SAMPLES_PER_MS
@@ -259,26 +275,25 @@ def _removed(positions: Ints, cuts: Ints) -> Ints:
     return total[np.searchsorted(cuts[:, 0], positions, side="right")]
 
 
-def _track(
-    event: SpoolEvent, placed: Placed, encodings: NDArray[np.uint8], gaps: tuple[Gap, ...]
-) -> Track:
-    used = sum(
-        np.bincount(encodings[frames.rows], minlength=len(ENCODINGS)) for frames in placed.layers
-    )
+def _track(stream: _Stream, encodings: NDArray[np.uint8], cuts: Ints, length: int) -> Track:
+    placed = stream.placed
+    used = np.zeros(len(ENCODINGS), np.int64)
+    for frames in placed.layers:
+        used += np.bincount(encodings[frames.rows], minlength=len(ENCODINGS))
     return Track(
-        stream_id=event.stream_id,
-        label=event.label,
-        encoding=ENCODINGS[int(np.argmax(used))] if placed.layers else "",
+        stream_id=stream.event.stream_id,
+        label=stream.event.label,
+        encoding=ENCODINGS[int(np.argmax(used))] if used.any() else "",
         layers=placed.layers,
-        packets=int(np.sum(used)),
+        packets=int(used.sum()),
         lost=placed.lost,
         duplicates=placed.duplicates,
-        gaps=gaps,
+        gaps=_gaps(stream, cuts, length),
     )
 
 
-def _warnings(spool: Spool, placed: list[Placed]) -> tuple[str, ...]:
-    found = {warning for each in placed for warning in each.warnings}
+def _warnings(spool: Spool, streams: list[_Stream]) -> tuple[str, ...]:
+    found = {warning for stream in streams for warning in stream.placed.warnings}
     if not spool.complete:
         found.add("spool_truncated")
     if any(event.dropped for event in spool.events):

@@ -7,6 +7,7 @@ different layers, to be added up: with a translator as recording client (RFC 786
 7.1) they are different people on one m-line.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,28 +57,30 @@ class Placed:
     warnings: tuple[str, ...]
 
 
+NOTHING = Placed((), np.zeros((0, 2), np.int64), 0, 0, ())
+"""No packets."""
+
+
 @dataclass(slots=True)
 class _Stretch:
     """A segment with its arrivals, on its way to a position."""
 
     segment: Segment
-    arrivals: Arrivals
-    """Of the segment's rows."""
     rows: Ints
     """Indices into the rows of the spool."""
     start: Ints
 
     @property
     def first(self) -> int:
-        return int(self.arrivals.position.min())
+        return int(self.segment.arrivals.position.min())
 
     def end_by(self, position: int) -> int | None:
         """Where it had got to by then; None if it had not begun, or was still going on."""
-        at = self.arrivals.position
+        at = self.segment.arrivals.position
         gone = at <= position + YIELD
         if not gone.any() or (~gone & (at <= position + 3 * YIELD)).any():
             return None
-        return int((self.start + self.arrivals.size)[gone].max())
+        return int((self.start + self.segment.arrivals.size)[gone].max())
 
 
 def place(stream: Arrivals, ssrc: NDArray[np.uint32], rows: Ints, limit: int) -> Placed:
@@ -95,7 +98,7 @@ def place(stream: Arrivals, ssrc: NDArray[np.uint32], rows: Ints, limit: int) ->
         warnings |= set() if plausible else {"timestamps_implausible"}
         lost += sum(segment.lost for segment in found)
         duplicates += sum(segment.duplicates for segment in found)
-        stretches += [_anchored(segment, source, rows[members]) for segment in found]
+        stretches += [_anchored(segment, rows[members]) for segment in found]
     stretches.sort(key=lambda stretch: stretch.first)
     for index, stretch in enumerate(stretches):
         _settle(stretch, stretches[:index])
@@ -105,29 +108,31 @@ def place(stream: Arrivals, ssrc: NDArray[np.uint32], rows: Ints, limit: int) ->
         warnings.add("timestamps_implausible")
     return Placed(
         layers=_layers([frames for frames in kept if len(frames.rows)]),
-        bridges=np.concatenate(bridges) if bridges else np.zeros((0, 2), np.int64),
+        bridges=np.concatenate([NOTHING.bridges, *bridges]),
         lost=lost,
         duplicates=duplicates,
         warnings=tuple(sorted(warnings)),
     )
 
 
-def _sources(ssrc: NDArray[np.uint32]) -> tuple[list[Ints], bool]:
+def _sources(ssrc: NDArray[np.uint32]) -> tuple[Sequence[Ints | slice], bool]:
     """Rows of each synchronisation source, and whether there were more than are kept."""
-    if not len(ssrc) or (ssrc == ssrc[0]).all():
-        return [np.arange(len(ssrc))] * bool(len(ssrc)), False
+    if not len(ssrc):
+        return [], False
+    if (ssrc == ssrc[0]).all():
+        return [slice(None)], False
     _, inverse, counts = np.unique(ssrc, return_inverse=True, return_counts=True)
     most = np.argsort(-counts, kind="stable")[:MAX_SOURCES]
     return [np.flatnonzero(inverse == source) for source in most], len(counts) > MAX_SOURCES
 
 
-def _anchored(segment: Segment, source: Arrivals, rows: Ints) -> _Stretch:
-    arrivals = source.take(segment.rows)
-    early = arrivals.position <= arrivals.position.min() + ANCHOR
-    offset = (arrivals.position - segment.times)[early].min()
+def _anchored(segment: Segment, rows: Ints) -> _Stretch:
+    arrival = segment.arrivals.position
+    early = arrival <= arrival.min() + ANCHOR
+    offset = (arrival - segment.times)[early].min()
     start = offset + segment.times
     start += min(max(0, -int(start.min())), DISAGREEMENT)
-    return _Stretch(segment, arrivals, rows[segment.rows], start)
+    return _Stretch(segment, rows[segment.rows], start)
 
 
 def _settle(stretch: _Stretch, earlier: list[_Stretch]) -> None:
@@ -141,7 +146,7 @@ def _settle(stretch: _Stretch, earlier: list[_Stretch]) -> None:
 
 def _sound(stretch: _Stretch, limit: int) -> Frames:
     """The packets that play within the recording, not long after they arrived."""
-    size, arrival = stretch.arrivals.size, stretch.arrivals.position
+    size, arrival = stretch.segment.arrivals.size, stretch.segment.arrivals.position
     latest = np.minimum(arrival + MAX_AHEAD + arrival // DRIFT, limit)
     frames = Frames(stretch.rows, stretch.start, size)
     keep = (frames.start >= 0) & (frames.start + size <= latest)
@@ -150,7 +155,7 @@ def _sound(stretch: _Stretch, limit: int) -> Frames:
 
 def _bridges(stretch: _Stretch) -> Ints:
     at = np.flatnonzero(stretch.segment.bridged)
-    ends = stretch.start[at] + stretch.arrivals.size[at]
+    ends = stretch.start[at] + stretch.segment.arrivals.size[at]
     return np.stack((ends, stretch.start[at + 1]), axis=1)
 
 

@@ -25,8 +25,8 @@ _AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _ADDRESS = re.compile(r"(\[[^\[\]]+\]|[^\[\]:/]+):([0-9]{1,5})")
 _ADVERTISE = re.compile(r"[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]")
+_UNPRINTABLE = "control characters or broken UTF-8"
 _PORTS = ("media.port_max", "media.port_min")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _Address = tuple[str, int]
 _Fault = tuple[tuple[str, ...], str]
@@ -51,7 +51,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 
 def _error(source: str, key: str, reason: str) -> ConfigError:
     text = ": ".join(part for part in (source, key, reason) if part)
-    return ConfigError(_CONTROL.sub(" ", text))
+    return ConfigError("".join(char if char.isprintable() else " " for char in text))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -119,6 +119,8 @@ def _overrides(config: Config, environ: Mapping[str, str]) -> Iterator[tuple[str
 
 def _override(config: Config, key: str, name: str, text: str) -> Config:
     kind = _type(key)
+    if not text.isprintable():
+        raise _error(f"environment {name}", key, _UNPRINTABLE)
     if kind is None or name != name.upper():
         raise _error(f"environment {name}", key, "unknown key")
     value = [item.strip() for item in text.split(",") if item.strip()]
@@ -134,20 +136,16 @@ def _override(config: Config, key: str, name: str, text: str) -> Config:
 
 def _faults(config: Config) -> Iterator[_Fault]:
     """What the decoder cannot see: text that means nothing, values that contradict."""
-    control = list(_control_characters(config))
-    yield from control or chain(_sip(config), _media(config), _api(config), _storage(config))
+    unprintable = list(_unprintable(config))
+    yield from unprintable or chain(_sip(config), _media(config), _api(config), _storage(config))
 
 
-def _control_characters(config: Config) -> Iterator[_Fault]:
+def _unprintable(config: Config) -> Iterator[_Fault]:
     for section, keys in msgspec.to_builtins(config).items():
         for key, value in keys.items():
             texts = value if isinstance(value, list) else [value]
-            if any(isinstance(text, str) and not _printable(text) for text in texts):
-                yield (f"{section}.{key}",), "control characters or broken UTF-8"
-
-
-def _printable(text: str) -> bool:
-    return not _CONTROL.search(text) and not any("\ud800" <= char <= "\udfff" for char in text)
+            if any(isinstance(text, str) and not text.isprintable() for text in texts):
+                yield (f"{section}.{key}",), _UNPRINTABLE
 
 
 def _sip(config: Config) -> Iterator[_Fault]:

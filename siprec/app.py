@@ -9,17 +9,18 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 import structlog
-from media.engine import MediaEngine
-from media.renderer import Renderer
 
 from api.server import ApiServer
 from api.services import Services
 from config.schema import Config
+from media.engine import MediaEngine
+from media.renderer import Renderer
 from siprec import __version__
 from siprec.archive import Archive
 from siprec.feed import EventFeed
@@ -38,7 +39,7 @@ logger = structlog.get_logger(__name__)
 FAREWELL_S = 2.0
 """After the drain limit: for our BYEs to be answered."""
 WRITE_OUT_S = 30.0
-"""At the end: for files to be rendered and rows to be written."""
+"""At the end: for files to be rendered."""
 
 
 class StartError(Exception):
@@ -50,10 +51,18 @@ class Background:
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` to its end."""
-        self._group.create_task(self._guarded(name, work), name=name)
+        task = self._group.create_task(self._guarded(name, work), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def cancel(self) -> None:
+        """Stop all that still runs."""
+        for task in self._tasks:
+            task.cancel()
 
     async def _guarded(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -137,11 +146,11 @@ async def _serve(config: Config, books: Books, group: asyncio.TaskGroup) -> None
     services = Services(recorder, books.catalog, books.writer, books.blobs, feed, books.keys)
     sip, http = SipServer(config.sip, recorder), ApiServer(config.api, services)
     stop = _signals()
-    runners = [group.create_task(archive.write_notes(), name="sidecars")]
+    background.spawn("sidecars", archive.write_notes())
     await _open_database(books)
-    runners.append(group.create_task(books.writer.run(), name="catalog writer"))
+    background.spawn("catalog writer", books.writer.run())
     leftovers = await archive.leftovers()
-    recorder.resume_paused(await archive.paused_calls(leftovers))
+    recorder.paused_calls.load([*await archive.ended_paused(), *leftovers], datetime.now(UTC))
     await engine.start()
     try:
         await _start(sip, http)
@@ -154,9 +163,8 @@ async def _serve(config: Config, books: Books, group: asyncio.TaskGroup) -> None
         await _write_out(archive, books.writer, stop)
         await http.stop()
         await engine.close()
+        background.cancel()
         await renderer.close()
-        for runner in runners:
-            runner.cancel()
 
 
 async def _start(sip: SipServer, http: ApiServer) -> None:
@@ -239,7 +247,7 @@ async def recover(config: Config) -> int:
 
 async def _recover(config: Config, books: Books, group: asyncio.TaskGroup) -> None:
     await _open_database(books)
-    renderer = Renderer(config.render.workers)
+    background, renderer = Background(group), Renderer(config.render.workers)
     archive = Archive(
         config.render,
         Path(config.storage.spool),
@@ -248,9 +256,9 @@ async def _recover(config: Config, books: Books, group: asyncio.TaskGroup) -> No
         books.writer,
         books.blobs,
         EventFeed(),
-        Background(group).spawn,
+        background.spawn,
     )
-    runner = group.create_task(books.writer.run(), name="catalog writer")
+    background.spawn("catalog writer", books.writer.run())
     leftovers = await archive.leftovers()
     click.echo(f"{len(leftovers)} unfinished recordings")
     archive.recover(leftovers)
@@ -258,7 +266,7 @@ async def _recover(config: Config, books: Books, group: asyncio.TaskGroup) -> No
         click.echo(f"{len(archive.unfinished)} to go")
         await asyncio.sleep(1)
     await books.writer.drain(WRITE_OUT_S)
-    runner.cancel()
+    background.cancel()
     await renderer.close()
 
 

@@ -19,7 +19,8 @@ from media import spool
 from media.renderer import Renderer
 from media.spec import MediaError, MediaFile, Rendered, RenderedStream, StreamReport
 from siprec.feed import EventFeed, FeedEvent
-from siprec.session import RecorderError
+from siprec.paused import MEMORY
+from siprec.session import Actor, RecorderError
 from storage import sidecar
 from storage.blobs.base import BlobStore
 from storage.catalog import Catalog
@@ -37,8 +38,6 @@ logger = structlog.get_logger(__name__)
 
 RETRY_S = (1, 5, 15, 60, 300)
 """Pauses between attempts to finish a recording; after the last one its spool is kept."""
-PAUSE_MEMORY = timedelta(hours=24)
-"""How long a call that was cut off while paused starts paused again."""
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], None]
 """Runs a coroutine in the background, by name; its failure is logged and ends nothing else."""
@@ -73,7 +72,7 @@ class Archive:
         self._notes: dict[str, Recording] = {}
         self._noted = asyncio.Event()
         self.unfinished: set[str] = set()
-        """Recordings between their end and their final row."""
+        """Recordings that have ended and whose files are not made yet."""
 
     def note(self, recording: Recording) -> None:
         """Book the state of a recording, beside its spool and in the catalogue. Never waits."""
@@ -135,6 +134,7 @@ class Archive:
         if self._config.mp3 == "at_end":
             finished = await self._with_mp3(finished)
         self._book(finished)
+        self.unfinished.discard(recording.id)
         await self._writer.stored(recording.id)
         self._notes.pop(recording.id, None)
         await asyncio.to_thread(self._forget_spool, source, recording.id)
@@ -160,16 +160,7 @@ class Archive:
 
     def _book(self, recording: Recording) -> None:
         self._writer.put(recording)
-        self._feed.publish(
-            FeedEvent(
-                f"recording.{recording.status}",
-                datetime.now(UTC),
-                recording.session_id,
-                recording.id,
-                recording.call_id,
-                reason=recording.reason,
-            )
-        )
+        self._publish(f"recording.{recording.status}", recording)
         logger.info(
             "recording_finished",
             recording=recording.id,
@@ -178,6 +169,19 @@ class Archive:
             status=recording.status,
             reason=recording.reason,
             duration_ms=recording.duration_ms,
+        )
+
+    def _publish(self, kind: str, recording: Recording, actor: str = "") -> None:
+        self._feed.publish(
+            FeedEvent(
+                kind,
+                datetime.now(UTC),
+                recording.session_id,
+                recording.id,
+                recording.call_id,
+                actor,
+                recording.reason,
+            )
         )
 
     async def get(self, recording_id: str) -> Recording:
@@ -223,7 +227,7 @@ class Archive:
             shutil.copyfileobj(source, file)
         return copy
 
-    async def delete(self, recording_id: str) -> Recording:
+    async def delete(self, recording_id: str, actor: Actor) -> None:
         """Remove a finished recording: its row first, then its files.
 
         Raises NotFinished while it is live, UnknownRecording, StorageUnavailable.
@@ -235,7 +239,8 @@ class Archive:
         await self._catalog.delete(recording_id)
         for file in recording.files:
             await asyncio.to_thread(self._blobs.delete, file.key)
-        return recording
+        logger.warning("recording_deleted", recording=recording_id, actor=actor.name)
+        self._publish("recording.deleted", recording, actor.name)
 
     async def leftovers(self) -> list[Recording]:
         """Recordings a crash cut off, as far as spool folder and catalogue tell. Reads only."""
@@ -259,15 +264,13 @@ class Archive:
             found[path.stem] = replace(known, paused_at_end=spool.ends_paused(path))
         return found
 
-    async def paused_calls(self, leftovers: list[Recording]) -> set[str]:
-        """Session and call ids of recordings that were cut off, or ended, while paused."""
+    async def ended_paused(self) -> list[Recording]:
+        """Recent recordings that ended while paused, as far as the catalogue answers."""
         try:
-            ended = await self._catalog.paused_calls(datetime.now(UTC) - PAUSE_MEMORY)
+            return await self._catalog.paused_calls(datetime.now(UTC) - MEMORY)
         except StorageUnavailable as error:
             logger.error("paused_calls_unknown", error=str(error))
-            ended = []
-        paused = [row for row in (*leftovers, *ended) if row.paused_at_end]
-        return {key for row in paused for key in call_keys(row.call_id, row.siprec_session_ids)}
+            return []
 
     def recover(self, leftovers: list[Recording]) -> None:
         """Finish what a crash cut off, in the background."""
@@ -278,11 +281,6 @@ class Archive:
                 self.finish(replace(cut_off, status="processing"), [])
             else:
                 self._book(replace(cut_off, status="failed", ended_at=datetime.now(UTC)))
-
-
-def call_keys(call_id: str, siprec_session_ids: tuple[str, ...]) -> set[str]:
-    """What identifies one call across recording sessions and restarts."""
-    return {key for key in (call_id, *siprec_session_ids) if key}
 
 
 def _channel(stream: StreamRecord) -> int:

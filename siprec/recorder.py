@@ -1,7 +1,7 @@
 """The core: owns the live sessions and is the only writer of their state.
 
 SIP comes in through `begin`, `update`, `confirm` and `end`; HTTP through `find` and `control`; the
-process through `resume_paused` and `accepting`. Everything runs on the event loop. An offer is
+process through `paused_calls` and `accepting`. Everything runs on the event loop. An offer is
 answered without waiting for disk, database or media process; a command waits for the media process
 and for nothing else. Its counterpart for what has ended is `siprec.archive`.
 """
@@ -14,15 +14,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
-from media.engine import MediaEngine
 
 from config.schema import Config
+from media.engine import MediaEngine
 from media.spec import MediaUnavailable, StreamReport
 from siprec import logbook, negotiation, policy, streams
-from siprec.archive import Archive, Spawn, call_keys
+from siprec.archive import Archive, Spawn
 from siprec.feed import EventFeed, FeedEvent
 from siprec.metadata import Model, merge
 from siprec.negotiation import NotAcceptable, Plan
+from siprec.paused import PausedCalls, keys_of
 from siprec.sdp import SessionDescription
 from siprec.session import (
     GOALS,
@@ -76,7 +77,8 @@ class Recorder:
         self._dialogs: dict[str, RecordingSession] = {}
         self._sessions: dict[str, LiveSession] = {}
         self._in_flight: dict[str, asyncio.Future[bool]] = {}
-        self._paused_calls: set[str] = set()
+        self.paused_calls = PausedCalls()
+        """Calls that start paused because they were paused when they ended."""
         self.accepting = True
         """False while draining: offers are refused with 503."""
         engine.on_trouble = self._media_trouble
@@ -95,7 +97,8 @@ class Recorder:
             raise Refused(488, "No session description", warning='399 siprecd "SDP offer needed"')
         plan = _plan(offer.sdp, None)
         model = _merged(Model(), offer, plan)
-        live = _live_session(offer, paused=self._was_paused(offer.call_id, model))
+        keys = keys_of(offer.call_id, model.session_ids())
+        live = _live_session(offer, self.paused_calls.holds(keys, offer.received_at))
         live.recording = logbook.opened(live, offer.received_at)
         streams.align(self._engine, live, plan, _ns(offer.received_at))
         answer = streams.answer(live, plan, self._host(offer), None)
@@ -112,8 +115,8 @@ class Recorder:
     def update(self, offer: Offer) -> SessionDescription:
         """Apply a re-INVITE or UPDATE; returns the SDP to answer with.
 
-        An offer without SDP changes metadata only and gets the standing answer back. Raises Refused,
-        and then nothing has changed.
+        An offer without SDP changes metadata only and gets the standing answer back. Raises
+        Refused, and then nothing has changed.
         """
         session = self._dialogs[offer.dialog_id]
         plan = _plan(offer.sdp, session.plan) if offer.sdp else session.plan
@@ -147,7 +150,8 @@ class Recorder:
             self._refresh(session, last.warnings)
         del self._sessions[live.id]
         if live.state is State.PAUSED:
-            self._paused_calls |= call_keys(live.call_id, session.metadata.session_ids())
+            keys = keys_of(live.call_id, session.metadata.session_ids())
+            self.paused_calls.add(keys, _utc(at_ns))
         if live.recording:
             self._audit(live, SRC, Action.STOP, reason)
         self._announce("session.ended", live, reason=reason)
@@ -232,36 +236,16 @@ class Recorder:
         return await self._archive.mp3(recording_id)
 
     async def delete(self, recording_id: str, actor: Actor) -> None:
-        """Delete a finished recording with its files. See `Archive.delete`."""
-        gone = await self._archive.delete(recording_id)
-        logger.warning(
-            "recording_deleted", recording=gone.id, call_id=gone.call_id, actor=actor.name
-        )
-        self._feed.publish(
-            FeedEvent(
-                "recording.deleted",
-                datetime.now(UTC),
-                gone.session_id,
-                gone.id,
-                gone.call_id,
-                actor.name,
-            )
-        )
+        """See `Archive.delete`."""
+        await self._archive.delete(recording_id, actor)
 
     # process
-
-    def resume_paused(self, paused_calls: set[str]) -> None:
-        """Calls that were paused when the last process ended: they start paused."""
-        self._paused_calls |= paused_calls
 
     def dialogs(self) -> list[str]:
         """Ids of all open dialogs."""
         return [*self._dialogs]
 
     # what the above share
-
-    def _was_paused(self, call_id: str, model: Model) -> bool:
-        return not self._paused_calls.isdisjoint(call_keys(call_id, model.session_ids()))
 
     def _host(self, offer: Offer) -> str:
         """The address to put into SDP: what is configured, or where the request came to."""
@@ -299,7 +283,7 @@ class Recorder:
         elif action is Action.RESUME:
             live.pauses = logbook.resumed(live.pauses, now)
             session = self._dialogs[live.dialog_id]
-            self._paused_calls -= call_keys(live.call_id, session.metadata.session_ids())
+            self.paused_calls.discard(keys_of(live.call_id, session.metadata.session_ids()))
         elif action is Action.MARK:
             live.marks = (*live.marks, Mark(now, text))
         else:

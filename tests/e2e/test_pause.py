@@ -27,16 +27,12 @@ DECODER = {
 
 def heard(samples: np.ndarray) -> list[int]:
     """Numbers of the whole frames in one channel, in order; anything else there is an error."""
-    positions = np.flatnonzero(samples)
+    audible = np.flatnonzero(samples)
     numbers: list[int] = []
-    at = int(positions[0]) if len(positions) else 0
-    while at < len(samples):
-        frame = samples[at : at + 160]
-        if not frame.any():
-            later = positions[positions >= at]
-            at = int(later[0]) if len(later) else len(samples)
-            continue
-        octets = [DECODER[int(v)] for v in frame]
+    at = 0
+    while (next_one := int(np.searchsorted(audible, at))) < len(audible):
+        at = int(audible[next_one])
+        octets = [DECODER[int(value)] for value in samples[at : at + 160]]
         assert len(octets) == 160 and octets == octets[:2] * 80, octets[:8]
         numbers.append((octets[0] & 0x7F) << 6 | octets[1] & 0x3F)
         at += 160

@@ -281,7 +281,7 @@ def _updated(spans: Spans, element: Element, at: datetime) -> Spans:
     began, ended = element.began, element.ended
     if ended is None:
         return _opened(spans, began, at)
-    if began and began > ended:
+    if began and began > ended and not isinstance(element, Session):
         back = _is_open(spans) and spans[-1].start < began
         return _opened(_closed(spans, ended) if back else spans, began, at)
     if not spans or (spans[-1].end and began and spans[-1].end < began):

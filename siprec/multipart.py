@@ -191,8 +191,11 @@ def _divide(piece: bytes) -> tuple[dict[str, str], bytes]:
     fields: dict[str, str] = {}
     blank = _BLANK.match(piece)
     position = blank.end() if blank else 0
-    while field := _FIELD.match(piece, position):
-        if len(field[2]) > MAX_FIELD or len(fields) == MAX_FIELDS:
+    for count in range(MAX_FIELDS + 1):
+        field = _FIELD.match(piece, position)
+        if field is None:
+            break
+        if len(field[2]) > MAX_FIELD or count == MAX_FIELDS:
             raise BodyError(f"part header past {MAX_FIELDS} fields or {MAX_FIELD} bytes in one")
         position = field.end()
         text = _FOLD.sub(" ", field[2].decode("utf-8", "surrogateescape"))

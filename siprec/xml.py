@@ -14,7 +14,8 @@ MAX_ELEMENTS = 2048
 """Elements on all levels; that call has 35, a conference some eight for each participant."""
 MAX_AMPERSANDS = 1024
 """In a document that is to be repaired; each bare one costs an error report."""
-ENCODINGS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "windows-1252", "utf-16"})
+ENCODINGS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "windows-1252"})
+"""What a name may stand for; UTF-16 is known by its byte order mark."""
 
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]{0,80}?encoding\s*=\s*["']([\w.:-]{1,40})""")
 _BARE_AMPERSAND = re.compile(r"&(?!#\d{1,7};|#x[0-9A-Fa-f]{1,6};|(?:amp|lt|gt|quot|apos);)")

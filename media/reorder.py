@@ -115,7 +115,7 @@ def _plausible(heard: Arrivals) -> bool:
     if np.count_nonzero(follows) < MIN_STEPS:
         return True
     steady = 2 * np.abs(time - size) <= size
-    silent = (time > size) & (np.abs(time - arrival) <= DISAGREEMENT)
+    silent = (time > size) & (4 * np.abs(time - arrival) <= time)
     jumps = (np.abs(time - arrival) > DISAGREEMENT) & ~steady
     good = np.count_nonzero((steady | silent)[follows])
     return bool(2 * good >= np.count_nonzero(follows) and np.count_nonzero(jumps) <= MAX_JUMPS)
@@ -173,8 +173,8 @@ def _segment(stretch: Arrivals, rows: Ints, clock: int | None) -> Segment:
     received = len(rows)
     extended = unwrap(stretch.sequence_number)
     if not (np.diff(extended) > 0).all():
-        extended, first = np.unique(extended, return_index=True)
-        stretch, rows = stretch.take(first), rows[first]
+        order = _distinct(extended, None if clock else stretch.timestamp)
+        extended, stretch, rows = extended[order], stretch.take(order), rows[order]
     audio = np.flatnonzero(stretch.audio)
     heard = stretch if len(audio) == len(rows) else stretch.take(audio)
     times = unwrap(heard.timestamp) if clock is None else extended[audio] * clock
@@ -186,6 +186,18 @@ def _segment(stretch: Arrivals, rows: Ints, clock: int | None) -> Segment:
         lost=_lost(extended, stretch, audio, times),
         duplicates=received - len(rows),
     )
+
+
+def _distinct(extended: Ints, timestamp: NDArray[np.uint32] | None) -> Ints:
+    """Rows in sequence order, of duplicates the first. A number that comes again with another
+    timestamp is not a duplicate but a sender that counts anew.
+    """
+    order = np.argsort(extended, kind="stable")
+    again = np.diff(extended[order]) == 0
+    if timestamp is not None:
+        again &= np.diff(timestamp[order]) == 0
+    distinct: Ints = order[np.append(True, ~again)]
+    return distinct
 
 
 def _bridged(extended: Ints, audio: Ints) -> Flags:

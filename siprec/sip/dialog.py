@@ -10,7 +10,7 @@ from siprec.sip.headers import NameAddr, Uri
 from siprec.sip.inspection import RETRY_LATER, Refusal
 from siprec.sip.message import Header, Request
 from siprec.sip.routing import host_port, request_flow
-from siprec.sip.transaction import ServerTransaction, Transaction
+from siprec.sip.transaction import ServerTransaction, State, Transaction
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+:[^\s<>\"]++")
 """What may stand in a Request-Line."""
@@ -49,7 +49,7 @@ class Dialog:
     invite: ServerTransaction | None = None
     """The INVITE that waits for its final response."""
     update: ServerTransaction | None = None
-    """The UPDATE that waits for its final response."""
+    """The UPDATE that waits for its final response, or was never given one."""
     unacknowledged: dict[int, ServerTransaction] = field(default_factory=dict)
     """INVITEs answered 2xx, by CSeq, until their ACK."""
     offering: bool = False
@@ -100,7 +100,7 @@ class Dialog:
         return None
 
     def _inspect_update(self, request: Request) -> Refusal | None:
-        if self.update:
+        if self.update and self.update.state is State.TRYING:
             return Refusal(500, RETRY_LATER)
         if not _has_offer(request):
             return None

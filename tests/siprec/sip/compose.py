@@ -124,11 +124,15 @@ class Wire:
         self.now = end
         return [(when - start, data) for when, _, data in self.sent[first:]]
 
-    def call(self, **changes: str) -> str:
+    def call(self, cseq: int = 1, call_id: str = "c1@192.0.2.10", from_tag: str = "from-1") -> str:
         """Set up a call up to the ACK; returns the dialog's id."""
-        self.say(request("INVITE", body=SDP, **changes))  # type: ignore[arg-type]
+        branch = f"z9hG4bK-{call_id}"
+        self.say(
+            request("INVITE", cseq, body=SDP, branch=branch, call_id=call_id, from_tag=from_tag)
+        )
         invite = self.event(InviteReceived)
         self.answer(invite.transaction, body=SDP)
-        self.say(request("ACK", to_tag=invite.dialog_id))
+        tag = invite.dialog_id
+        self.say(request("ACK", cseq, to_tag=tag, call_id=call_id, from_tag=from_tag))
         self.event(AckReceived)
         return invite.dialog_id

@@ -71,6 +71,7 @@ class SipTransport:
         self._suppressed: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = False
+        self._stopped = False
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -99,9 +100,11 @@ class SipTransport:
             raise
 
     async def stop(self) -> None:
-        """Close listeners and connections at once; what the endpoint still holds is not sent."""
+        """Close listeners and connections at once; the endpoint is left as it is."""
+        self._stopped = True
         if self._timer:
             self._timer.cancel()
+            self._timer = None
         for datagrams in self._sockets:
             datagrams.abort()
         for stream in list(self._streams.values()):
@@ -127,7 +130,7 @@ class SipTransport:
 
     def flush(self) -> None:
         """Hand out the endpoint's events, send its messages, set its timer."""
-        if self._flushing:
+        if self._flushing or self._stopped:
             return
         self._flushing = True
         try:

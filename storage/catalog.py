@@ -233,20 +233,25 @@ def _aware(name: str, value: datetime) -> datetime:
 def _cursor(recording: Recording) -> str:
     """The place right after `recording`, url-safe; its checksum tells it from made-up ones."""
     at, name = (recording.started_at - EPOCH) // MICROSECOND, recording.id.encode()
-    return base64.urlsafe_b64encode(_POSITION.pack(at, _checksum(at, name)) + name).decode()
+    return _text(_POSITION.pack(at, _checksum(at, name)) + name)
 
 
 def _position(cursor: str) -> tuple[datetime, str]:
     """(`started_at`, id) of the last row of the page before. Raises InvalidQuery."""
     try:
-        octets = base64.b64decode(cursor[:_CURSOR_CHARACTERS], b"-_", validate=True)
+        padded = cursor[:_CURSOR_CHARACTERS] + "=" * (-len(cursor) % 4)
+        octets = base64.b64decode(padded, b"-_", validate=True)
         at, checksum = _POSITION.unpack_from(octets)
         name = octets[_POSITION.size :]
-        if checksum != _checksum(at, name) or base64.urlsafe_b64encode(octets).decode() != cursor:
+        if checksum != _checksum(at, name) or _text(octets) != cursor:
             raise InvalidQuery("cursor: not one of ours")
         return EPOCH + at * MICROSECOND, name.decode()
     except (ValueError, struct.error, OverflowError) as error:
         raise InvalidQuery("cursor: not one of ours") from error
+
+
+def _text(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).decode().rstrip("=")
 
 
 def _checksum(at: int, name: bytes) -> int:

@@ -60,11 +60,11 @@ SCHEMA = "0001"
 """Revision of the tables below, the newest one in `storage/migrations/versions`."""
 BUSY_TIMEOUT_S = 0.8
 """How long a statement waits for another process's lock."""
-POOL_TIMEOUT_S = 0.8
-"""How long a call waits for one of `POOL_SIZE` connections: while the file is locked all are
-waiting, and both waits together must stay below two seconds."""
+QUEUE_TIMEOUT_S = 0.5
+"""How long a call waits for its turn to write, and for one of `POOL_SIZE` connections. While the
+file is locked all of them wait, and the three waits together must stay below two seconds."""
 POOL_SIZE = 4
-"""SQLite has one writer at a time; the others read."""
+"""One writer, the others read."""
 MIGRATION_TIMEOUT_S = 5.0
 """How long a start waits for another process that is migrating the same database."""
 
@@ -186,6 +186,9 @@ class Database:
         self._path = Path(path).absolute()
         self._engine = _pooled(self._path)
         self._writes = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+        # SQLite polls for its write lock, and whoever sleeps longest loses: inside one process
+        # writers wait in line instead.
+        self._turn = asyncio.Lock()
         self._current = False
 
     async def close(self) -> None:
@@ -204,8 +207,16 @@ class Database:
 
         Committed when the block ends, rolled back when it raises.
         """
-        async with self._transaction(self._writes) as connection:
-            yield connection
+        try:
+            async with asyncio.timeout(QUEUE_TIMEOUT_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise StorageUnavailable(f"{self._path}: too many writers are waiting") from None
+        try:
+            async with self._transaction(self._writes) as connection:
+                yield connection
+        finally:
+            self._turn.release()
 
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
@@ -282,7 +293,7 @@ def _pooled(path: Path) -> AsyncEngine:
         connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None},
         pool_size=POOL_SIZE,
         max_overflow=0,
-        pool_timeout=POOL_TIMEOUT_S,
+        pool_timeout=QUEUE_TIMEOUT_S,
     )
     return _listen(engine, path)
 

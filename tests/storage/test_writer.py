@@ -1,0 +1,178 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from storage import writer as module
+from storage.catalog import Catalog
+from storage.records import (
+    Recording,
+    RecordingQuery,
+    StorageError,
+    StorageUnavailable,
+    UnknownRecording,
+)
+from storage.writer import CatalogWriter
+from tests.storage.conftest import MakeRecording, locked
+
+
+@pytest.fixture
+def writer(catalog: Catalog) -> CatalogWriter:
+    return CatalogWriter(catalog)
+
+
+@asynccontextmanager
+async def running(writer: CatalogWriter) -> AsyncIterator[None]:
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        runner = group.create_task(writer.run(), name="catalog writer")
+        yield
+        runner.cancel()
+
+
+async def test_what_is_put_is_stored(
+    writer: CatalogWriter, catalog: Catalog, recording: MakeRecording
+) -> None:
+    writer.put(recording())
+    assert writer.pending == 1
+    assert writer.get_pending("rec-0001") is not None
+    async with running(writer):
+        await writer.stored("rec-0001")
+    assert writer.pending == 0
+    assert writer.get_pending("rec-0001") is None
+    assert await catalog.get("rec-0001") == recording()
+
+
+async def test_only_the_newest_state_is_kept(
+    writer: CatalogWriter, catalog: Catalog, recording: MakeRecording
+) -> None:
+    for n in range(1000):
+        writer.put(recording(duration_ms=n))
+    assert writer.pending == 1
+    assert writer.get_pending("rec-0001") == recording(duration_ms=999)
+    async with running(writer):
+        assert await writer.drain(10)
+    assert (await catalog.get("rec-0001")).duration_ms == 999
+
+
+async def test_nothing_is_stored_without_a_runner(
+    writer: CatalogWriter, catalog: Catalog, recording: MakeRecording
+) -> None:
+    writer.put(recording())
+    assert not await writer.drain(0.01)
+    with pytest.raises(UnknownRecording):
+        await catalog.get("rec-0001")
+
+
+async def test_draining_nothing_is_done_at_once(writer: CatalogWriter) -> None:
+    assert await writer.drain(0)
+
+
+async def test_more_than_one_transaction_takes(
+    writer: CatalogWriter,
+    catalog: Catalog,
+    recording: MakeRecording,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 3)
+    for n in range(10):
+        writer.put(recording(f"r{n}", n))
+    async with running(writer):
+        assert await writer.drain(10)
+    assert len((await catalog.find(RecordingQuery())).items) == 10
+
+
+class PutsWhileSaving(Catalog):
+    """Somebody changes the record in the moment it is being stored."""
+
+    writer: CatalogWriter
+
+    async def save(self, *records: Recording) -> None:
+        await super().save(*records)
+        if records[0].status == "recording":
+            self.writer.put(Recording("r", "s", "c", "complete", records[0].started_at))
+            assert self.writer.pending == 1
+
+
+async def test_a_change_while_the_record_is_being_stored_is_stored_as_well(
+    catalog: Catalog, recording: MakeRecording
+) -> None:
+    saving = PutsWhileSaving(catalog._database)
+    saving.writer = CatalogWriter(saving)
+    saving.writer.put(recording("r"))
+    async with running(saving.writer):
+        await saving.writer.stored("r")
+    assert (await catalog.get("r")).status == "complete"
+
+
+async def test_an_outage_is_sat_out_and_told_once(
+    writer: CatalogWriter,
+    catalog: Catalog,
+    recording: MakeRecording,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failed = asyncio.Queue[None]()
+    fell_behind = writer._fell_behind
+
+    def note(error: StorageUnavailable) -> None:
+        fell_behind(error)
+        failed.put_nowait(None)
+
+    monkeypatch.setattr(writer, "_fell_behind", note)
+    with capture_logs() as logs:
+        async with running(writer):
+            with locked(path):
+                for n in range(5):
+                    writer.put(recording(f"r{n}"))
+                for _ in range(3):
+                    await failed.get()
+                writer.put(recording("r0", status="complete"))
+                assert not await writer.drain(0.01)
+                assert writer.pending == 5
+            assert await writer.drain(10)
+            writer.put(recording("later"))
+            await writer.stored("later")
+    assert [(log["event"], log["log_level"]) for log in logs] == [
+        ("catalog_behind", "warning"),
+        ("catalog_caught_up", "info"),
+    ]
+    assert (await catalog.get("r0")).status == "complete"
+    assert len((await catalog.find(RecordingQuery())).items) == 6
+
+
+async def test_a_drain_does_not_wait_out_a_long_pause(
+    writer: CatalogWriter,
+    recording: MakeRecording,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "FIRST_DELAY_S", 3600.0)
+    failed = asyncio.Event()
+    monkeypatch.setattr(writer, "_fell_behind", lambda error: failed.set())
+    async with running(writer):
+        with locked(path):
+            writer.put(recording())
+            await failed.wait()
+        assert await writer.drain(10)
+
+
+async def test_a_record_that_cannot_be_stored_does_not_hold_up_the_others(
+    writer: CatalogWriter, catalog: Catalog, recording: MakeRecording
+) -> None:
+    writer.put(recording("good-1"))
+    writer.put(recording("bad", started_at=datetime(2026, 1, 1)))
+    writer.put(recording("good-2"))
+    with capture_logs() as logs:
+        async with running(writer):
+            assert await writer.drain(10)
+            with pytest.raises(StorageError):
+                await writer.stored("bad")
+            await writer.stored("good-1")
+            writer.put(recording("bad"))
+            await writer.stored("bad")
+    assert [(log["event"], log["recording"]) for log in logs] == [("record_refused", "bad")]
+    assert len((await catalog.find(RecordingQuery())).items) == 3

@@ -95,12 +95,17 @@ class Message:
         return values[0]
 
     @cached_property
-    def via(self) -> Via:
-        """The hop the message came from. Raises `MessageError`."""
-        elements = self.values("Via")
+    def vias(self) -> tuple[str, ...]:
+        """Every hop, verbatim, the nearest first. Raises `MessageError` if there is none."""
+        elements = tuple(self.values("Via"))
         if not elements:
             raise MessageError(400, "Missing Via")
-        return Via.parse(elements[0])
+        return elements
+
+    @cached_property
+    def via(self) -> Via:
+        """The hop the message came from. Raises `MessageError`."""
+        return Via.parse(self.vias[0])
 
     @cached_property
     def from_(self) -> NameAddr:
@@ -263,7 +268,7 @@ def _request(start_line: str, headers: tuple[Header, ...], body: bytes) -> Reque
 
 def _check_mandatory(request: Request) -> None:
     """RFC 3261 8.1.1, less Max-Forwards, which only matters to proxies."""
-    for hop in request.values("Via"):
+    for hop in request.vias[1:]:
         Via.parse(hop)
     _ = request.via, request.from_, request.to, request.call_id
     if request.cseq.method != request.method:

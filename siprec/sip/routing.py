@@ -30,7 +30,7 @@ def stamp(request: Request, flow: Flow) -> tuple[str, ...]:
     if asked or (top.host != host and ip_literal(top.host) != ip_literal(host)):
         params.append(("received", host))
     stamped = replace(top, params=tuple(params))
-    return (str(stamped), *request.values("Via")[1:])
+    return (str(stamped), *request.vias[1:])
 
 
 def reply_flow(via: Via, flow: Flow) -> Flow:

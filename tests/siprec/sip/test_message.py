@@ -149,6 +149,16 @@ def test_unknown_and_malformed_unneeded_fields_do_not_matter() -> None:
     assert message.contact is None
 
 
+@pytest.mark.parametrize(
+    "field",
+    ["t: <sip:x@y>;tag=9", "T : <sip:c@d>", "i: m1", "F:\r\n <sip:a@b>;tag=1", "cSEQ:1 OPTIONS"],
+)
+def test_no_spelling_gets_a_second_reading_past_us(field: str) -> None:
+    error = refusal(lines(START, *MANDATORY, field))
+    assert error.status == 400
+    assert str(error).startswith("Duplicate ")
+
+
 # Length (RFC 3261 18.3)
 
 

@@ -210,9 +210,7 @@ class Recorder:
         if action is not Action.MARK:
             await self._switch(live, at_ns, ended)
         self._announce(_EVENTS[action], live, actor.name, reason)
-        logger.info(
-            "control", session=live.id, call_id=live.call_id, action=action, actor=actor.name
-        )
+        logger.info("control", session=live.id, call_id=live.call_id, action=action, by=actor.name)
         return live
 
     async def reports(self, session_ids: Sequence[str]) -> dict[str, dict[str, ReceptionView]]:

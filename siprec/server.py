@@ -4,7 +4,9 @@ The only place where what the core refuses becomes a SIP status.
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
@@ -30,6 +32,7 @@ from siprec.transport import SipTransport
 logger = structlog.get_logger(__name__)
 
 SDP = "application/sdp"
+Offering = InviteReceived | UpdateReceived
 
 
 class SipServer:
@@ -69,28 +72,25 @@ class SipServer:
         return asyncio.get_running_loop().time()
 
     def _received(self, event: Event) -> None:
-        transaction = getattr(event, "transaction", None)
         try:
             self._dispatch(event)
-        except Refused as refusal:
-            self._refuse(event, refusal)
         except Exception:
             logger.exception("sip_event_failed", sip_event=type(event).__name__)
-            if transaction:
+            if transaction := getattr(event, "transaction", ""):
                 self._endpoint.respond(transaction, 500, self._now())
 
     def _dispatch(self, event: Event) -> None:
         match event:
             case InviteReceived(initial=True):
-                self._invite(event)
+                self._or_refuse(event, self._invite)
             case InviteReceived() | UpdateReceived():
-                self._modify(event)
+                self._or_refuse(event, self._modify)
             case AckReceived(dialog_id=dialog_id):
                 self._recorder.confirm(dialog_id)
             case ByeReceived():
                 self._bye(event)
-            case OptionsReceived(transaction=transaction):
-                self._options(transaction)
+            case OptionsReceived():
+                self._options(event)
             case Cancelled(dialog_id=dialog_id):
                 self._gone(dialog_id, "cancelled")
             case DialogEnded(dialog_id=dialog_id, reason=reason):
@@ -133,11 +133,13 @@ class SipServer:
         last = offers.read_last(event.request, event.dialog_id, datetime.now(UTC))
         self._recorder.end(event.dialog_id, "bye", last)
 
-    def _options(self, transaction: str) -> None:
+    def _options(self, event: OptionsReceived) -> None:
+        """Answered as an INVITE would be (RFC 3261 11.2)."""
         if self._recorder.accepting:
-            self._endpoint.respond(transaction, 200, self._now())
+            self._endpoint.respond(event.transaction, 200, self._now())
         else:
-            raise Refused(503, "Draining", retry_after_s=streams.RETRY_AFTER_S)
+            retry_after = [("Retry-After", str(streams.RETRY_AFTER_S))]
+            self._endpoint.respond(event.transaction, 503, self._now(), headers=retry_after)
 
     def _gone(self, dialog_id: str, reason: str) -> None:
         self._withdraw_answer(dialog_id)
@@ -147,20 +149,24 @@ class SipServer:
         if answer := self._answers.pop(dialog_id, None):
             answer.cancel()
 
-    def _refuse(self, event: Event, refusal: Refused) -> None:
-        assert isinstance(event, InviteReceived | UpdateReceived | OptionsReceived)
+    def _or_refuse(self, event: Offering, take: Callable[[Any], None]) -> None:
+        try:
+            take(event)
+        except Refused as refusal:
+            self._refuse(event, refusal)
+
+    def _refuse(self, event: Offering, refusal: Refused) -> None:
         headers = []
         if refusal.warning:
             headers.append(("Warning", refusal.warning))
         if refusal.retry_after_s:
             headers.append(("Retry-After", str(refusal.retry_after_s)))
         self._endpoint.respond(event.transaction, refusal.status, self._now(), headers=headers)
-        if not isinstance(event, OptionsReceived):
-            logger.warning(
-                "refused",
-                call_id=event.request.call_id,
-                method=event.request.method,
-                status=refusal.status,
-                reason=str(refusal),
-                peer=event.flow.remote[0],
-            )
+        logger.warning(
+            "refused",
+            call_id=event.request.call_id,
+            method=event.request.method,
+            status=refusal.status,
+            reason=str(refusal),
+            peer=event.flow.remote[0],
+        )

@@ -1,8 +1,8 @@
 """Recording sessions and the live communication sessions in them: state, moves, errors.
 
-A `RecordingSession` is one SIP dialog with a session recording client. What people start, pause and
-stop is a `LiveSession` in it. Legal moves are the table `TRANSITIONS`; `siprec.recorder` is the only
-writer. No I/O here.
+A `RecordingSession` is one SIP dialog with a session recording client. What people start, pause
+and stop is a `LiveSession` in it. Legal moves are the table `TRANSITIONS`; `siprec.recorder` is
+the only writer. No I/O here.
 """
 
 from dataclasses import dataclass, field, replace

@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Sequence
 
 import structlog
-from media.engine import MediaEngine
 
+from media.engine import MediaEngine
 from media.spec import DISCARD, PortsExhausted, StreamSpec, Target
 from siprec import negotiation
 from siprec.negotiation import Origin, Plan, Slot

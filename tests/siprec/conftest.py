@@ -1,0 +1,17 @@
+"""Fixture `node`: the whole recorder in this process, media process included."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.node import Node, running
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    """A node that can record."""
+    async with running(tmp_path) as started:
+        await started.engine.start()
+        yield started
+        await started.engine.close()

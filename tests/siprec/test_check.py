@@ -1,0 +1,94 @@
+"""`siprecd check`: what it finds wrong, and what it says."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config.schema import Api, Config, Media, Sip, Storage
+from siprec.check import check
+
+
+@pytest.fixture
+def free(tmp_path: Path) -> Config:
+    """A set-up that works."""
+    return Config(
+        sip=Sip(listen=["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]),
+        api=Api(listen="127.0.0.1:0"),
+        storage=Storage(
+            database=f"sqlite:///{tmp_path}/siprecd.db",
+            recordings=f"file://{tmp_path}/recordings",
+            spool=f"{tmp_path}/spool",
+        ),
+    )
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A TCP port somebody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        yield sock.getsockname()[1]
+
+
+def run(config: Config, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    return asyncio.run(check(config)), capsys.readouterr().out
+
+
+def test_a_working_set_up_passes(free: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    status, text = run(free, capsys)
+    assert status == 0 and "FAILED" not in text
+    assert "5000 streams at a time" in text
+
+
+def test_checking_leaves_nothing_behind(
+    free: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(free, capsys)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_taken_port_is_named(
+    free: Config, taken: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Config(sip=free.sip, api=Api(listen=f"127.0.0.1:{taken}"), storage=free.storage)
+    status, text = run(config, capsys)
+    assert status == 1
+    assert f"FAILED   API 127.0.0.1:{taken}: Address already in use" in text
+
+
+def test_an_address_of_another_machine_is_named(
+    free: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Config(
+        sip=free.sip, api=free.api, storage=free.storage, media=Media(address="192.0.2.1")
+    )
+    status, text = run(config, capsys)
+    assert status == 1 and "FAILED   RTP ports" in text
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    free: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    storage = Storage(free.storage.database, free.storage.recordings, f"{tmp_path}/file/spool")
+    status, text = run(Config(sip=free.sip, api=free.api, storage=storage), capsys)
+    assert status == 1 and f"FAILED   spool: cannot write {tmp_path}/file/spool" in text
+
+
+def test_a_damaged_database_is_named(
+    free: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "siprecd.db").write_bytes(b"not a database" * 100)
+    status, text = run(free, capsys)
+    assert status == 1 and "FAILED   database" in text
+
+
+def test_a_narrow_port_range_is_a_caution(free: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    media = Media(port_min=20_000, port_max=20_009)
+    config = Config(sip=free.sip, api=free.api, storage=free.storage, media=media)
+    status, text = run(config, capsys)
+    assert status == 0 and "caution  RTP ports: 5 streams at a time" in text

@@ -37,7 +37,7 @@ class Doctor:
         self._question: asyncio.Task[bool] | None = None
         self._asked_at = 0.0
 
-    async def get_health(self, _: Call[Nothing]) -> Health:
+    async def get_health(self, _: Call[Nothing] | None = None) -> Health:
         """How the recorder is; known within `WAIT_S`."""
         recorder = self._services.recorder
         database = await self._database_answers()

@@ -23,7 +23,6 @@ from api.auth import Authenticator
 from api.health import Doctor, Health
 from api.native import events, routes, wire
 from api.openapi import document
-from api.problem import ApiError
 from api.services import Services
 from api.typed import ACTOR, Call, Endpoint, Nothing, Route
 from config.schema import Api
@@ -194,8 +193,6 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
 
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        if not request.raw_path.isascii():
-            raise ApiError(HTTPStatus.BAD_REQUEST, "the request target must be ASCII")
         return await handler(request)
     except ConnectionError:
         raise

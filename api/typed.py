@@ -162,7 +162,9 @@ def _json_object(content_type: str, body: bytes) -> dict[str, object]:
         raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
     try:
         return msgspec.json.decode(body, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError:
+        raise _bad("the body is not UTF-8") from None
+    except (msgspec.DecodeError, RecursionError) as error:
         raise _bad(str(error)) from None
 
 

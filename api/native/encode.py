@@ -134,10 +134,13 @@ def _cursor(live: LiveSession) -> str:
 
 def _place_of(cursor: str) -> tuple[datetime, str]:
     try:
-        moment, session_id = urlsafe_b64decode(cursor).decode().split(" ")
-        return datetime.fromisoformat(moment).astimezone(UTC), session_id
-    except (ValueError, OverflowError):
-        raise records.InvalidQuery("this cursor was not given out here") from None
+        text, session_id = urlsafe_b64decode(cursor).decode().split(" ")
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment, session_id = datetime.min, ""
+    if moment.tzinfo is None:
+        raise records.InvalidQuery("this cursor was not given out here")
+    return moment, session_id
 
 
 def _stream(

@@ -13,7 +13,8 @@ from siprec.session import Action, State
 
 PREFIX = "/srs/v1"
 
-Id = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}(?!\n)$")]
+"""`$` alone lets a line feed follow."""
 Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Moment = Annotated[datetime, Meta(tz=True)]
 Text = Annotated[str, Meta(max_length=1024)]

@@ -1,0 +1,30 @@
+"""Fixtures: `node` (no media process), `calling` (with one), `client` (of the admin)."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.api.node import Node, running
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    """A node that can do everything but record."""
+    async with running(tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+async def calling(node: Node) -> Node:
+    """A node that can record."""
+    await node.engine.start()
+    return node
+
+
+@pytest.fixture
+async def client(node: Node) -> AsyncIterator[aiohttp.ClientSession]:
+    """The admin's client of `node`."""
+    async with node.client() as session:
+        yield session

@@ -1,0 +1,200 @@
+"""From the nouns of the core to JSON, and pages of live sessions."""
+
+from base64 import urlsafe_b64encode
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from api.native import encode, wire
+from media.spec import StreamPort, StreamSpec
+from siprec.feed import FeedEvent
+from siprec.session import LiveSession, NegotiatedStream, ReceptionView, State
+from storage import records
+
+AT = datetime(2026, 11, 22, 14, 5, 6, 789_654, UTC)
+
+
+def _live(number: int = 1, **changes: object) -> LiveSession:
+    live = LiveSession(f"s{number}", "d", f"call-{number}", AT + timedelta(seconds=number))
+    for name, value in changes.items():
+        setattr(live, name, value)
+    return live
+
+
+def test_times_are_utc_with_milliseconds() -> None:
+    assert encode.timestamp(AT) == "2026-11-22T14:05:06.789Z"
+    ahead = datetime(2026, 11, 22, 16, 0, tzinfo=timezone(timedelta(hours=2)))
+    assert encode.timestamp(ahead) == "2026-11-22T14:00:00.000Z"
+
+
+def test_a_live_session() -> None:
+    spec = StreamSpec("st1", "1", {0: "PCMU", 8: "PCMA", 101: "telephone-event"})
+    row = records.Recording(
+        "r1",
+        "s1",
+        "call-1",
+        "recording",
+        AT,
+        streams=(records.StreamRecord("st1", "1", participant_id="p1"),),
+    )
+    live = _live(
+        state=State.PAUSED,
+        recording=row,
+        participants=(records.Participant("p1", "sip:a@b", "A"),),
+        streams=[
+            NegotiatedStream(0, spec, StreamPort("st1", 2000, 2001)),
+            NegotiatedStream(1, spec, StreamPort("st2", 2002, 2003), closed=True),
+        ],
+        pauses=(records.Pause(AT + timedelta(seconds=1), None, "cut"),),
+        marks=(records.Mark(AT, "here"),),
+        warnings=("odd",),
+        from_aor="sip:a@b",
+        to_aor="sip:c@d",
+    )
+    seen = {"st1": ReceptionView(9, 2, 1, 0.12345, True)}
+    assert msgspec.to_builtins(encode.session(live, seen, AT + timedelta(seconds=3))) == {
+        "id": "s1",
+        "call_id": "call-1",
+        "state": "paused",
+        "recording_id": "r1",
+        "started_at": "2026-11-22T14:05:07.789Z",
+        "duration_ms": 1000,
+        "paused_ms": 2000,
+        "from_aor": "sip:a@b",
+        "to_aor": "sip:c@d",
+        "participants": [{"participant_id": "p1", "aor": "sip:a@b", "name": "A"}],
+        "streams": [
+            {
+                "stream_id": "st1",
+                "label": "1",
+                "port": 2000,
+                "encodings": ["PCMU", "PCMA", "telephone-event"],
+                "active": True,
+                "packets": 9,
+                "lost": 2,
+                "duplicates": 1,
+                "jitter_ms": 0.123,
+                "participant_id": "p1",
+            }
+        ],
+        "pauses": [{"started_at": "2026-11-22T14:05:07.789Z", "ended_at": None, "fill": "cut"}],
+        "marks": [{"at": "2026-11-22T14:05:06.789Z", "text": "here"}],
+        "warnings": ["odd"],
+    }
+
+
+def test_figures_that_are_not_known_are_null() -> None:
+    stream = NegotiatedStream(0, StreamSpec("st1", "1", {}), StreamPort("st1", 2000, 2001))
+    found = encode.session(_live(streams=[stream]), {}, AT).streams[0]
+    assert (found.packets, found.lost, found.duplicates, found.jitter_ms) == (None,) * 4
+    assert found.participant_id is UNSET
+    assert encode.session(_live(), {}, AT).recording_id is None
+
+
+def test_a_recording() -> None:
+    gap, key = records.Gap(5, 20), "2026-11-22/14/05/r1"
+    row = records.Recording(
+        "r1",
+        "s1",
+        "c1",
+        "partial",
+        AT,
+        reason="crash",
+        ended_at=AT,
+        duration_ms=7,
+        paused_ms=3,
+        streams=(records.StreamRecord("st1", "1", 1, "PCMU", "p1", 9, 2, 1, (gap,)),),
+        files=(
+            records.FileRecord("wav", f"{key}.wav", 44, "ab", 2, 8000),
+            records.FileRecord("peaks", f"{key}.peaks.json", 10, "cd"),
+        ),
+        history=(records.AuditEntry("r1", 1, AT, "desk", "pause", "card"),),
+    )
+    found = msgspec.to_builtins(encode.recording(row))
+    at = "2026-11-22T14:05:06.789Z"
+    assert found["streams"][0]["gaps"] == [{"start_ms": 5, "duration_ms": 20}]
+    assert [file["url"] for file in found["files"]] == [
+        "/srs/v1/recordings/r1/media?format=wav",
+        "/srs/v1/recordings/r1/peaks",
+    ]
+    assert not any("key" in file for file in found["files"])
+    assert found["history"] == [{"at": at, "actor": "desk", "action": "pause", "reason": "card"}]
+    assert (found["status"], found["reason"], found["ended_at"]) == ("partial", "crash", at)
+    assert msgspec.convert(found, wire.Recording) == encode.recording(row)
+
+
+def test_an_event() -> None:
+    change = FeedEvent("recording.paused", AT, "s1", "r1", "c1", "desk", "card")
+    assert msgspec.to_builtins(encode.event(change)) == {
+        "type": "recording.paused",
+        "at": "2026-11-22T14:05:06.789Z",
+        "session_id": "s1",
+        "recording_id": "r1",
+        "call_id": "c1",
+        "actor": "desk",
+        "reason": "card",
+    }
+
+
+def test_a_query_is_in_utc_and_empty_where_nothing_is_asked() -> None:
+    ahead = datetime(2026, 11, 22, 16, 0, tzinfo=timezone(timedelta(hours=2)))
+    found = encode.query(wire.FindRecordings(status="failed", started_after=ahead, limit=7))
+    assert found == records.RecordingQuery(
+        status="failed", started_after=datetime(2026, 11, 22, 14, tzinfo=UTC), limit=7
+    )
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6])
+def test_pages_hold_every_session_once_newest_first(limit: int) -> None:
+    sessions = [_live(number) for number in (3, 1, 5, 2, 4)]
+    sessions.append(_live(5, id="s5b"))
+    seen: list[str] = []
+    items, cursor = encode.page(sessions, wire.FindSessions(limit=limit))
+    while cursor:
+        seen += [live.id for live in items]
+        items, cursor = encode.page(sessions, wire.FindSessions(limit=limit, cursor=cursor))
+    assert seen + [live.id for live in items] == ["s5b", "s5", "s4", "s3", "s2", "s1"]
+
+
+def test_a_page_goes_on_although_its_last_session_has_ended() -> None:
+    sessions = [_live(number) for number in (3, 2, 1)]
+    items, cursor = encode.page(sessions, wire.FindSessions(limit=2))
+    sessions.remove(items[-1])
+    sessions.insert(0, _live(4))
+    assert cursor
+    rest, cursor = encode.page(sessions, wire.FindSessions(limit=2, cursor=cursor))
+    assert ([live.id for live in rest], cursor) == (["s1"], None)
+
+
+def test_sessions_are_found_by_what_they_are() -> None:
+    person = records.Participant("p", "sip:carol@b")
+    one = _live(1, state=State.PAUSED, from_aor="sip:a@b", to_aor="sip:b@b")
+    two = _live(2, participants=(person,))
+
+    def found(**criteria: object) -> list[LiveSession]:
+        return encode.page([one, two], msgspec.convert(criteria, wire.FindSessions))[0]
+
+    assert found(state="paused") == [one]
+    assert found(call_id="call-2") == [two]
+    assert found(aor="sip:b@b") == found(aor="sip:a@b") == [one]
+    assert found(aor="sip:carol@b") == [two]
+    assert found(aor="sip:carol@b", state="paused") == []
+    assert found() == [two, one]
+
+
+@given(st.one_of(st.text(), st.binary().map(lambda raw: urlsafe_b64encode(raw).decode())))
+def test_any_cursor_is_a_place_or_an_invalid_query(cursor: str) -> None:
+    with suppress(records.InvalidQuery):
+        encode.page([_live()], wire.FindSessions(cursor=cursor))
+
+
+@pytest.mark.parametrize("moment", ["2026-11-22T14:05:06", "now"])
+def test_cursors_of_odd_times(moment: str) -> None:
+    cursor = urlsafe_b64encode(f"{moment} s1".encode()).decode()
+    with pytest.raises(records.InvalidQuery):
+        encode.page([_live()], wire.FindSessions(cursor=cursor))

@@ -1,0 +1,81 @@
+"""The event stream over a real WebSocket."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+
+import pytest
+from aiohttp import ClientSession, WSServerHandshakeError
+
+from siprec.feed import CAPACITY, FeedEvent
+from tests.api.node import Node
+
+AT = datetime(2026, 11, 22, 14, 5, 6, 789_000, UTC)
+URL = "/srs/v1/events"
+
+
+def _event(number: int) -> FeedEvent:
+    return FeedEvent("session.updated", AT, f"s{number}", "r", "c", "desk", "why")
+
+
+async def test_events_come_as_they_happen(node: Node, client: ClientSession) -> None:
+    async with client.ws_connect(URL) as one, client.ws_connect(URL) as two:
+        node.services.feed.publish(_event(1))
+        node.services.feed.publish(_event(2))
+        for stream in (one, two):
+            assert await stream.receive_json(timeout=5) == {
+                "type": "session.updated",
+                "at": "2026-11-22T14:05:06.789Z",
+                "session_id": "s1",
+                "recording_id": "r",
+                "call_id": "c",
+                "actor": "desk",
+                "reason": "why",
+            }
+            assert (await stream.receive_json(timeout=5))["session_id"] == "s2"
+
+
+async def test_a_slow_reader_is_told_what_it_missed(node: Node, client: ClientSession) -> None:
+    async with client.ws_connect(URL) as stream:
+        for number in range(CAPACITY + 5):
+            node.services.feed.publish(_event(number))
+        assert await stream.receive_json(timeout=5) == {"type": "missed", "count": 5}
+        seen = [(await stream.receive_json(timeout=5))["session_id"] for _ in range(CAPACITY)]
+        assert seen == [f"s{number}" for number in range(5, CAPACITY + 5)]
+        node.services.feed.publish(_event(0))
+        assert (await stream.receive_json(timeout=5))["session_id"] == "s0"
+
+
+async def test_a_reader_that_leaves_is_forgotten(node: Node, client: ClientSession) -> None:
+    async with asyncio.timeout(10), client.ws_connect(URL) as stream:
+        assert len(node.services.feed._subscriptions) == 1
+        await stream.close()
+        while node.services.feed._subscriptions:
+            await asyncio.sleep(0)
+    node.services.feed.publish(_event(1))
+
+
+async def test_what_readers_send_is_ignored(node: Node, client: ClientSession) -> None:
+    async with client.ws_connect(URL) as stream:
+        await stream.send_str("hello")
+        await stream.send_bytes(b"\x00" * 100)
+        node.services.feed.publish(_event(1))
+        assert json.loads(await stream.receive_str(timeout=5))["session_id"] == "s1"
+
+
+async def test_a_plain_request_is_told_to_upgrade(client: ClientSession) -> None:
+    async with client.get(URL) as response:
+        assert response.status == 426
+        assert response.headers["Upgrade"] == "websocket"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [({}, 401), ({"access_token": "x"}, 401), ({"since": "1"}, 401)]
+)
+async def test_without_a_key_there_are_no_events(
+    node: Node, query: dict[str, str], status: int
+) -> None:
+    async with node.client(None) as client:
+        with pytest.raises(WSServerHandshakeError) as caught:
+            await client.ws_connect(URL, params=query)
+        assert caught.value.status == status

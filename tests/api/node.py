@@ -1,0 +1,127 @@
+"""A whole node behind a real HTTP server: database, file store, core and media process."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from api.server import ApiServer, Limits
+from api.services import Services
+from config.schema import Api, Config, Media
+from media.engine import MediaEngine
+from media.renderer import Renderer
+from siprec import sdp
+from siprec.archive import Archive
+from siprec.feed import EventFeed
+from siprec.recorder import Recorder
+from siprec.session import LiveSession, Offer
+from storage.blobs import from_url
+from storage.catalog import Catalog
+from storage.database import Database
+from storage.keys import ApiKeys
+from storage.records import FileRecord, Recording
+from storage.writer import CatalogWriter
+
+ROLES = ("control", "operator", "admin")
+STARTED = datetime(2026, 11, 22, 14, 5, 6, 789_000, UTC)
+SDP = (
+    b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    b"m=audio 40000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n"
+    b"a=sendonly\r\na=label:1\r\n"
+    b"m=audio 40002 RTP/AVP 8\r\na=sendonly\r\na=label:2\r\n"
+)
+PEAKS = b'{"sample_rate_hz":8000,"samples_per_peak":160,"channels":[[0.5,1]]}'
+
+
+@dataclass(slots=True)
+class Node:
+    """One running server and what stands behind it."""
+
+    services: Services
+    server: ApiServer
+    engine: MediaEngine
+    folder: Path
+    keys: dict[str, str]
+    """Role -> token."""
+
+    def client(self, role: str | None = "admin") -> aiohttp.ClientSession:
+        """A client with the key of `role`, or with none."""
+        headers = {"Authorization": f"Bearer {self.keys[role]}"} if role else {}
+        return aiohttp.ClientSession(self.server.url, headers=headers)
+
+    async def call(self, call_id: str = "call-1@src", **changes: Any) -> LiveSession:
+        """A new live session, being recorded."""
+        offer = Offer(
+            dialog_id=f"dialog {call_id}",
+            call_id=call_id,
+            signs=frozenset({"require"}),
+            local_host="127.0.0.1",
+            received_at=datetime.now(UTC),
+            sdp=sdp.parse(SDP),
+            from_aor="sip:alice@example.com",
+            to_aor="sip:bob@example.com",
+        )
+        self.services.recorder.begin(replace(offer, **changes))
+        return self.services.recorder.sessions()[0]
+
+    async def stored(self, recording_id: str = "r1", **changes: Any) -> Recording:
+        """A finished recording with a WAV of `recording_id`'s name and peaks."""
+        row = Recording(recording_id, "s1", "call-1@src", "complete", STARTED, duration_ms=20)
+        wav = self.put(recording_id, "wav", bytes(range(256)))
+        peaks = self.put(recording_id, "peaks.json", PEAKS)
+        row = replace(row, ended_at=STARTED, files=(wav, peaks))
+        row = replace(row, **changes)
+        await self.services.catalog.save(row)
+        return row
+
+    def put(self, recording_id: str, suffix: str, data: bytes) -> FileRecord:
+        """A file in the store."""
+        source = self.folder / "source"
+        source.write_bytes(data)
+        key = f"2026-11-22/14/05/{recording_id}.{suffix}"
+        self.services.blobs.put(key, source)
+        digest = hashlib.sha256(data).hexdigest()
+        return FileRecord(suffix.split(".", maxsplit=1)[0], key, len(data), digest, 2, 8000)
+
+
+@asynccontextmanager
+async def running(folder: Path, limits: Limits | None = None) -> AsyncIterator[Node]:
+    """A node in `folder`; its media process is not started."""
+    async with AsyncExitStack() as stack:
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+
+        def spawn(name: str, work: Coroutine[Any, Any, None]) -> None:
+            task = group.create_task(work, name=name)
+            stack.callback(task.cancel)
+
+        database = Database(f"sqlite:///{folder}/siprecd.db")
+        await database.migrate()
+        stack.push_async_callback(database.close)
+        services, engine, renderer = _rooms(folder, database, spawn)
+        stack.push_async_callback(engine.close)
+        stack.push_async_callback(renderer.close)
+        spawn("writer", services.writer.run())
+        keys = {role: await services.keys.add(f"{role} desk", role) for role in ROLES}
+        server = ApiServer(Api(listen="127.0.0.1:0"), services, limits)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        yield Node(services, server, engine, folder, keys)
+
+
+def _rooms(folder: Path, database: Database, spawn: Any) -> tuple[Services, MediaEngine, Renderer]:
+    spool = folder / "spool"
+    spool.mkdir()
+    config, feed = Config(media=Media(port_min=30_000, port_max=39_999)), EventFeed()
+    catalog, renderer = Catalog(database), Renderer(1)
+    writer, blobs = CatalogWriter(catalog), from_url(f"file://{folder}/recordings")
+    engine = MediaEngine(config.media, spool)
+    archive = Archive(config.render, spool, renderer, catalog, writer, blobs, feed, spawn)
+    recorder = Recorder(config, engine, archive, feed, spawn)
+    services = Services(recorder, catalog, writer, blobs, feed, ApiKeys(database))
+    return services, engine, renderer

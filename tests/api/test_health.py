@@ -1,0 +1,94 @@
+"""Health, whatever the database does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from api.health import FRESH_S, Doctor, Health
+from siprec import __version__
+from storage.catalog import Catalog
+from storage.database import POOL_SIZE, Database
+from tests.api.node import Node
+
+WELL = Health("ok", __version__, 0, "ok")
+ILL = Health("degraded", __version__, 0, "unavailable")
+
+
+class Clock:
+    """A time that stands until it is moved."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(f"sqlite:///{tmp_path}/other.db")
+    await opened.migrate()
+    yield opened
+    await opened.close()
+
+
+async def test_everybody_may_ask(client: ClientSession) -> None:
+    async with client.get("/health", headers={"Authorization": ""}) as response:
+        assert response.status == 200
+        assert await response.json() == {
+            "status": "ok",
+            "version": __version__,
+            "sessions": 0,
+            "database": "ok",
+        }
+
+
+async def test_draining(node: Node, client: ClientSession) -> None:
+    node.services.recorder.accepting = False
+    async with client.get("/health") as response:
+        assert (await response.json())["status"] == "draining"
+
+
+async def test_a_database_that_went_and_came_back(
+    node: Node, database: Database, tmp_path: Path
+) -> None:
+    clock = Clock()
+    doctor = Doctor(replace(node.services, catalog=Catalog(database)), clock)
+    file = tmp_path / "other.db"
+    file.rename(tmp_path / "away.db")
+    assert await doctor.get_health() == ILL
+    (tmp_path / "away.db").rename(file)
+    assert await doctor.get_health() == ILL, "an answer holds for a while"
+    clock.now += FRESH_S + 0.1
+    assert await doctor.get_health() == WELL
+
+
+async def test_a_database_that_does_not_answer_is_not_waited_for(
+    node: Node, database: Database
+) -> None:
+    clock = Clock()
+    doctor = Doctor(replace(node.services, catalog=Catalog(database)), clock)
+    async with asyncio.timeout(30):
+        async with AsyncExitStack() as stack:
+            for _ in range(POOL_SIZE):
+                await stack.enter_async_context(database.reading())
+            assert await doctor.get_health() == ILL
+            assert doctor._question and not doctor._question.done()
+        await asyncio.wait({doctor._question})
+        clock.now += FRESH_S + 0.1
+        assert await doctor.get_health() == WELL
+
+
+async def test_a_question_still_open_is_forgotten(node: Node, database: Database) -> None:
+    doctor = Doctor(replace(node.services, catalog=Catalog(database)))
+    await doctor.close()
+    async with AsyncExitStack() as stack:
+        for _ in range(POOL_SIZE):
+            await stack.enter_async_context(database.reading())
+        await doctor.get_health()
+        await doctor.close()
+        assert doctor._question and doctor._question.cancelled()

@@ -1,0 +1,222 @@
+"""The server as a whole: what protects it, what it logs, how it stops."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from aiohttp import ClientSession, WSMsgType
+from structlog.testing import capture_logs
+
+from api.server import HEADERS, ApiServer, Limits
+from config.schema import Api
+from tests.api.node import Node, running
+from tests.api.wires import exchange
+
+SHORT = Limits(head_s=0.2, body_s=0.2, stalled_s=0.2, stop_s=0.2, connections=3)
+PATIENCE_S = 15
+
+
+@pytest.fixture
+async def hasty(tmp_path: Path) -> AsyncIterator[Node]:
+    """A node whose limits are reached at once."""
+    async with running(tmp_path, SHORT) as started:
+        yield started
+
+
+def _problem(answer: bytes) -> dict[str, Any]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head.lower()
+    found = json.loads(body)
+    assert isinstance(found, dict)
+    assert found["status"] == int(head.split()[1])
+    return found
+
+
+async def test_unknown_paths_and_methods_are_problems(client: ClientSession) -> None:
+    async with client.get("/srs/v1/nothing?key=secret") as response:
+        assert response.status == 404
+        assert response.content_type == "application/problem+json"
+        assert (await response.json(content_type=None))["instance"] == "/srs/v1/nothing"
+    async with client.put("/srs/v1/recordings/r1") as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "DELETE,GET,HEAD"
+    async with client.get("/health", headers={"Expect": "a-miracle"}) as response:
+        assert response.status == 417
+        assert response.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/health", "/nothing", "/srs/v1/recordings/r1/media"])
+async def test_every_answer_is_protected(node: Node, client: ClientSession, path: str) -> None:
+    await node.stored()
+    async with client.get(path) as response:
+        for name, value in HEADERS.items():
+            assert response.headers.getall(name) == [value]
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer srs_se\x00cret\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nX: " + b"x" * 10_000 + b"\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_is_a_problem(node: Node, request_bytes: bytes) -> None:
+    with capture_logs() as lines:
+        answer = await exchange(node.server.address, request_bytes)
+    assert _problem(answer)["status"] == 400
+    assert b"cret" not in answer
+    assert b"nosniff" in answer
+    assert [line["event"] for line in lines] == ["request_malformed"]
+    assert "cret" not in str(lines)
+
+
+async def test_a_failure_inside_tells_nothing(node: Node, client: ClientSession) -> None:
+    node.services.recorder._sessions["broken"] = None  # type: ignore[assignment]
+    with capture_logs() as lines:
+        async with client.get("/srs/v1/sessions/broken") as response:
+            assert response.status == 500
+            found = await response.json(content_type=None)
+    assert found["detail"] == "the request failed inside"
+    assert "request_failed" in [line["event"] for line in lines]
+
+
+async def test_one_line_for_each_request_and_never_a_key(node: Node) -> None:
+    key = node.keys["control"]
+    with capture_logs() as lines:
+        async with node.client("control") as client:
+            await (await client.get("/srs/v1/sessions?call_id=card-4111")).read()
+            await (await client.get("/srs/v1/%0aforged")).read()
+        async with node.client(None) as client:
+            socket_ = await client.ws_connect("/srs/v1/events", params={"access_token": key})
+            await socket_.close()
+            await (await client.get("/srs/v1/sessions", params={"access_token": key})).read()
+        await node.server.stop()
+    requests = [line for line in lines if line["event"] == "request"]
+    seen = [(r["method"], r["path"], r["status"], r["actor"]) for r in requests]
+    assert sorted(seen) == [
+        ("GET", "/srs/v1/%0Aforged", 404, ""),
+        ("GET", "/srs/v1/events", 101, "control desk"),
+        ("GET", "/srs/v1/sessions", 200, "control desk"),
+        ("GET", "/srs/v1/sessions", 401, ""),
+    ]
+    assert all(r["ms"] >= 0 and r["remote"] == "127.0.0.1" for r in requests)
+    assert key not in str(lines)
+    assert "card" not in str(lines)
+
+
+async def test_a_silent_connection_is_closed(hasty: Node) -> None:
+    assert await exchange(hasty.server.address, b"") == b""
+
+
+async def test_a_head_that_never_ends_is_not_waited_for(hasty: Node) -> None:
+    reader, writer = await asyncio.open_connection(*hasty.server.address)
+
+    async def trickle() -> None:
+        writer.write(b"GET /health HTTP/1.1\r\nX: ")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        feeding = group.create_task(trickle())
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        feeding.cancel()
+    writer.close()
+
+
+async def test_an_idle_connection_is_closed_after_its_answer(hasty: Node) -> None:
+    answer = await exchange(hasty.server.address, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_body_that_does_not_come_is_408(hasty: Node) -> None:
+    head = (
+        b"POST /srs/v1/sessions/s/pause HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n"
+        b"Content-Type: application/json\r\nAuthorization: Bearer %s\r\n\r\n{"
+    )
+    answer = await exchange(hasty.server.address, head % hasty.keys["control"].encode())
+    assert _problem(answer)["status"] == 408
+
+
+async def test_a_body_nobody_reads_is_not_waited_for(hasty: Node) -> None:
+    head = b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    assert _problem(await exchange(hasty.server.address, head))["status"] == 404
+
+
+async def test_a_connection_too_many_is_closed(hasty: Node) -> None:
+    held = [await asyncio.open_connection(*hasty.server.address) for _ in range(3)]
+    for _, writer in held:
+        writer.write(b"GET /srs/v1/events HTTP/1.1\r\n")
+        await writer.drain()
+    request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with pytest.raises(ConnectionError):
+        assert await exchange(hasty.server.address, request) or True
+        raise ConnectionResetError
+    for reader, writer in held:
+        async with asyncio.timeout(PATIENCE_S):
+            await reader.read()
+        writer.close()
+    assert (await exchange(hasty.server.address, request)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_peer_that_stops_reading_is_cut_off(hasty: Node) -> None:
+    await hasty.stored()
+    hasty.put("r1", "wav", bytes(16_000_000))
+    ended = asyncio.Event()
+
+    def watch(_: object, __: str, line: Any) -> Any:
+        if line.get("status") == 499:
+            ended.set()
+        raise structlog.DropEvent
+
+    processors = structlog.get_config()["processors"]
+    structlog.configure(processors=[watch])
+    try:
+        with socket.create_connection(hasty.server.address) as peer:
+            request = "GET /srs/v1/recordings/r1/media HTTP/1.1\r\nHost: x\r\n"
+            request += f"Authorization: Bearer {hasty.keys['admin']}\r\n\r\n"
+            peer.sendall(request.encode())
+            async with asyncio.timeout(PATIENCE_S):
+                await ended.wait()
+    finally:
+        structlog.configure(processors=processors)
+
+
+async def test_stopping_closes_event_streams_and_the_listener(node: Node) -> None:
+    async with node.client() as client, client.ws_connect("/srs/v1/events") as stream:
+        address = node.server.address
+        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+            group.create_task(node.server.stop())
+            message = await stream.receive()
+        assert (message.type, message.data) == (WSMsgType.CLOSE, 1001)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*address)
+
+
+async def test_addresses(node: Node) -> None:
+    host, port = node.server.address
+    assert node.server.url == f"http://{host}:{port}"
+    six = ApiServer(Api(listen="[::1]:0"), node.services)
+    await six.start()
+    assert six.url == f"http://[::1]:{six.address[1]}"
+    await six.stop()
+
+
+async def test_an_address_in_use_is_an_oserror(node: Node) -> None:
+    taken = ApiServer(Api(listen="{}:{}".format(*node.server.address)), node.services)
+    with pytest.raises(OSError, match="in use"):
+        await taken.start()
+    await taken.stop()
+    with pytest.raises(RuntimeError):
+        _ = taken.address

@@ -1,0 +1,157 @@
+"""Requests decoded, refused and answered by the table of routes."""
+
+import json
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from api.problem import ApiError
+from api.typed import _json_object
+from tests.api.node import Node
+from tests.api.wires import exchange
+
+PAUSE = "/srs/v1/sessions/nobody/pause"
+FIND = "/srs/v1/recordings"
+JSON = {"Content-Type": "application/json"}
+
+
+HOSTILE = (
+    "%2e%2e",
+    "..%2f..%2fetc%2fpasswd",
+    "..%5c..",
+    "a%00b",
+    "a" * 300,
+    "%ff",
+    "%c3%a9",
+    "a%20b",
+    "a%0d%0ab",
+    "%27%20OR%201=1",
+)
+
+
+async def _refusal(client: ClientSession, method: str, url: str, **request: Any) -> tuple[int, str]:
+    async with client.request(method, url, **request) as response:
+        assert response.content_type == "application/problem+json"
+        found = json.loads(await response.read())
+        assert found["status"] == response.status
+        return response.status, found["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("limit=x", "Expected `int`, got `str` - at `$.limit`"),
+        ("limit=0", "Expected `int` >= 1 - at `$.limit`"),
+        ("limit=1001", "Expected `int` <= 1000 - at `$.limit`"),
+        ("limit=1.0", "Expected `int`, got `str` - at `$.limit`"),
+        ("limit=%2B5", "Expected `int`, got `str` - at `$.limit`"),
+        ("limit=" + "9" * 5000, "Expected `int`, got `str` - at `$.limit`"),
+        ("limit=5&limit=5", "Parameter `limit` is given twice"),
+        ("status=finished", "Invalid enum value 'finished' - at `$.status`"),
+        ("call_id=", "Expected `str` of length >= 1 - at `$.call_id`"),
+        ("colour=red", "Object contains unknown field `colour`"),
+        ("started_after=0", "Invalid RFC3339 encoded datetime - at `$.started_after`"),
+        (
+            "started_after=2026-11-22T10:00:00",
+            "Expected `datetime` with a timezone component - at `$.started_after`",
+        ),
+        ("started_before=0001-01-01T00:00:00%2B23:59", "this time is outside the years 1 to 9999"),
+        ("cursor=nonsense", None),
+    ],
+)
+async def test_bad_queries(client: ClientSession, query: str, detail: str | None) -> None:
+    status, found = await _refusal(client, "GET", f"{FIND}?{query}")
+    assert status == 400
+    assert detail in (None, found)
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b'{"fill": "loud"}', "Invalid enum value 'loud' - at `$.fill`"),
+        (b'{"reason": 5}', "Expected `str`, got `int` - at `$.reason`"),
+        (b'{"reasn": "x"}', "Object contains unknown field `reasn`"),
+        (b'{"session_id": "x"}', "Object contains unknown field `session_id`"),
+        (b'{"reason": "%s"}' % (b"x" * 1025), "Expected `str` of length <= 1024 - at `$.reason`"),
+        (b"[]", "Expected `object`, got `array`"),
+        (b"null", "Expected `object`, got `null`"),
+        (b"{", "Input data was truncated"),
+        (b'{"reason": "\xff"}', "the body is not UTF-8"),
+        (b'{"reason": ' + b"[" * 20_000, None),
+    ],
+)
+async def test_bad_bodies(client: ClientSession, body: bytes, detail: str | None) -> None:
+    status, found = await _refusal(client, "POST", PAUSE, data=body, headers=JSON)
+    assert status == 400
+    assert detail in (None, found)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_only_json_is_read(client: ClientSession, kind: str) -> None:
+    headers = {"Content-Type": kind}
+    assert (await _refusal(client, "POST", PAUSE, data=b"{}", headers=headers))[0] == 415
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "text/x"])
+async def test_no_body_is_no_command_detail(client: ClientSession, kind: str) -> None:
+    headers = {"Content-Type": kind}
+    assert (await _refusal(client, "POST", PAUSE, headers=headers))[0] == 404
+
+
+async def test_a_body_has_a_limit(client: ClientSession) -> None:
+    fits = b'{"reason": ""' + b" " * (64 * 1024 - 14) + b"}"
+    assert len(fits) == 64 * 1024
+    assert (await _refusal(client, "POST", PAUSE, data=fits, headers=JSON))[0] == 404
+    assert (await _refusal(client, "POST", PAUSE, data=fits + b" ", headers=JSON))[0] == 413
+
+
+async def test_a_command_takes_no_query(client: ClientSession) -> None:
+    status, detail = await _refusal(client, "POST", f"{PAUSE}?fill=cut")
+    assert (status, detail) == (400, "Parameter `fill` is not known")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "sessions/{}",
+        "sessions/{}/pause",
+        "recordings/{}",
+        "recordings/{}/media",
+        "recordings/{}/peaks",
+    ],
+)
+async def test_hostile_names_are_not_found(node: Node, path: str) -> None:
+    method = "POST" if path.endswith("pause") else "GET"
+    async with node.client() as client:
+        for name in HOSTILE:
+            url = URL(f"{node.server.url}/srs/v1/{path.format(name)}", encoded=True)
+            async with client.request(method, url) as response:
+                assert response.status == 404, name
+                assert response.content_type == "application/problem+json"
+
+
+async def test_a_raw_target_outside_ascii_is_refused(node: Node) -> None:
+    for target in (b"/srs/v1/sessions/\xff", b"/srs/v1/sessions?call_id=\xc3\xa9"):
+        request = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % target
+        answer = await exchange(node.server.address, request)
+        assert answer.split()[1] == b"400"
+        assert b"application/problem+json" in answer
+
+
+@given(st.binary(max_size=200))
+def test_any_body_is_an_object_or_an_error(body: bytes) -> None:
+    try:
+        assert isinstance(_json_object("application/json", body), dict)
+    except ApiError as error:
+        assert error.status == 400
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_deep_json_is_refused(opening: bytes) -> None:
+    with pytest.raises(ApiError) as caught:
+        _json_object("application/json", b'{"a":' + opening * 10_000)
+    assert caught.value.status == 400

@@ -34,6 +34,7 @@ class Renderer:
     def __init__(self, workers: int) -> None:
         self._lanes = ThreadPoolExecutor(workers, thread_name_prefix="render")
         self._lane = threading.local()
+        self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
         self._renders: dict[Path, Future[Rendered]] = {}
         self._mp3s: dict[Path, Future[MediaFile]] = {}
@@ -63,8 +64,10 @@ class Renderer:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        for worker in tuple(self._workers):
-            worker.close()
+        with self._lock:
+            workers = tuple(self._workers)
+        for worker in workers:
+            self._end(worker)
         self._lanes.shutdown(cancel_futures=True)
 
     async def _once(self, jobs: dict[Path, Future[T]], output: Path, job: Callable[[], T]) -> T:
@@ -90,13 +93,12 @@ class Renderer:
         for _ in range(ATTEMPTS):
             worker = self._worker()
             if self._closed:
-                worker.close()
+                self._end(worker)
                 raise RenderFailed("the renderer is closed")
             try:
                 return worker.do(job)
             except RuntimeError:  # BrokenProcessPool, or closed a moment ago
-                worker.close()
-                self._workers.discard(worker)
+                self._end(worker)
         raise RenderFailed(f"gave up after {ATTEMPTS} workers died")
 
     def _worker(self) -> "_Worker":
@@ -104,8 +106,17 @@ class Renderer:
         worker: _Worker | None = getattr(self._lane, "worker", None)
         if worker not in self._workers:
             worker = self._lane.worker = _Worker()
-            self._workers.add(worker)
+            with self._lock:
+                self._workers.add(worker)
         return worker
+
+    def _end(self, worker: "_Worker") -> None:
+        """Close a worker, unless another thread has or does."""
+        with self._lock:
+            mine = worker in self._workers
+            self._workers.discard(worker)
+        if mine:
+            worker.close()
 
 
 class _Worker:

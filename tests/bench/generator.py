@@ -83,6 +83,10 @@ class Generator:
         self._packets["sequence_number"][first:after] += 1
         self._packets["timestamp"][first:after] += FRAME_SAMPLES
 
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
     def run(self, pps: float, seconds: float) -> None:
         """Send in real time; a late group is sent at once, none is left out."""
         edges = np.linspace(0, len(self._packets), SUB_TICKS + 1).astype(int)

@@ -4,7 +4,7 @@ Streams behind a shut gate are swept as well, seldom and without their payload, 
 statistics go on and their sockets are empty when the gate opens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,7 @@ class Collector:
         for batch in self._receiver.sweep(*_sockets(streams), header_only=True):
             self._table.stats.count(batch, self._accepted(batch))
 
-    def _pieces(self, batch: PacketBatch) -> Iterator[tuple[int, Piece]]:
+    def _pieces(self, batch: PacketBatch) -> Iterable[tuple[int, Piece]]:
         """Count a batch, and part what is RTP by session number."""
         accepted = self._accepted(batch)
         self._table.stats.count(batch, accepted)

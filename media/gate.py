@@ -6,17 +6,16 @@ state, not a time: no step of the clock opens a gate again.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from media import spool
-from media.rtp import PacketBatch
+from media.rtp import PacketBatch, runs
 from media.spec import DISCARD, StreamReport, Target
 from media.spooler import Spooler
 from media.stream import MediaStream
@@ -25,18 +24,14 @@ Report = Callable[[str, str], None]
 """Called with a recording id and the code of what is wrong with it."""
 
 
-class Piece(NamedTuple):
-    """Packets on their way to a spool: what a sweep brought for one session."""
-
-    rows: memoryview
-    """Octets of `spool.ROW` records."""
-    payload: memoryview
-    """Their payloads end to end."""
+Piece = tuple[memoryview, memoryview]
+"""Packets on their way to a spool, what a sweep brought for one session: octets of `spool.ROW`
+records, and their payloads end to end."""
 
 
 def part(
     batch: PacketBatch, index: NDArray[np.uint16], session: NDArray[np.int32]
-) -> Iterator[tuple[int, Piece]]:
+) -> Iterable[tuple[int, Piece]]:
     """Copy a batch out of the receive area, parted by session: session numbers and pieces.
 
     `index`: uint16[n], what each row carries as its stream; `session`: int32[n].
@@ -46,13 +41,17 @@ def part(
     rows["length"] = batch.payload_length
     for name in ("timestamp", "ssrc", "sequence_number", "payload_type", "marker"):
         rows[name] = getattr(batch, name)
-    starts = np.flatnonzero(np.diff(session, prepend=-1))
+    starts, _ = runs(session)
     ends = np.append(0, np.cumsum(batch.payload_length))
-    row_octets, payload = rows.view(np.uint8).data, batch.payloads().data
-    at = pairwise([*(starts * spool.ROW.itemsize).tolist(), len(row_octets)])
-    of = pairwise([*ends[starts].tolist(), len(payload)])
-    for number, (a, b), (c, d) in zip(session[starts].tolist(), at, of, strict=True):
-        yield number, Piece(row_octets[a:b], payload[c:d])
+    row_octets = _slices(rows.view(np.uint8).data, starts * spool.ROW.itemsize)
+    payloads = _slices(batch.payloads().data, ends[starts])
+    return zip(session[starts].tolist(), zip(row_octets, payloads, strict=True), strict=True)
+
+
+def _slices(octets: memoryview, starts: NDArray[np.int64]) -> list[memoryview]:
+    """Cut up `octets` at `starts`."""
+    edges = [*starts.tolist(), len(octets)]
+    return [octets[begin:end] for begin, end in pairwise(edges)]
 
 
 @dataclass(slots=True, eq=False)
@@ -85,7 +84,7 @@ class MediaSession:
         """Write what is pending as one block."""
         if self.pending:
             kept, self.pending = self.pending, []
-            self._write(b"".join(p.rows for p in kept), b"".join(p.payload for p in kept))
+            self._write(*_joined(kept))
 
     def cut(self, at_ns: int, swept: list[Piece], change: Callable[[], None]) -> None:
         """Let `change` take effect for what arrived at or after `at_ns`.
@@ -94,15 +93,15 @@ class MediaSession:
         that are pending or swept are kept as the rule of their own time says, and nothing else is.
         What belongs before the change is in the file when this returns.
         """
-        rows = np.frombuffer(b"".join(p.rows for p in self.pending + swept), spool.ROW)
-        payload = b"".join(p.payload for p in self.pending + swept)
+        octets, payload = _joined(self.pending + swept)
+        rows = np.frombuffer(octets, spool.ROW)
         self.pending = []
         before = rows["arrival_ns"] < at_ns
         self._write(*_chosen(rows, payload, before & self._kept(rows)))
         change()
         later = _chosen(rows, payload, ~before & self._kept(rows))
         if later[0]:
-            self.pending.append(Piece(memoryview(later[0]), memoryview(later[1])))
+            self.pending.append((memoryview(later[0]), memoryview(later[1])))
 
     def retarget(self, target: Target, at_ns: int) -> None:
         """Make `target` the rule, and say so in the spools at once."""
@@ -163,6 +162,11 @@ class MediaSession:
     def _tell(self, code: str) -> None:
         if code and self.spooler is not None:
             self.report(self.spooler.path.stem, code)
+
+
+def _joined(found: list[Piece]) -> tuple[bytes, bytes]:
+    """Row octets and payloads of several pieces."""
+    return b"".join([rows for rows, _ in found]), b"".join([payload for _, payload in found])
 
 
 def _chosen(rows: NDArray[np.void], payload: bytes, keep: NDArray[np.bool_]) -> tuple[bytes, bytes]:

@@ -64,20 +64,31 @@ class PacketBatch:
 
     def payloads(self) -> NDArray[np.uint8]:
         """Copy of all payloads end to end, in row order: uint8[sum(payload_length)]."""
-        ends = np.cumsum(self.payload_length)
-        found = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
         source = self.octets.reshape(-1)
-        for length in np.flatnonzero(np.bincount(self.payload_length)):
-            if length:
-                rows = np.flatnonzero(self.payload_length == length)
-                begins = ends[rows] - length
-                _windows(found, length)[begins] = _windows(source, length)[self.payload_start[rows]]
+        lengths = [int(n) for n in np.flatnonzero(np.bincount(self.payload_length)) if n]
+        ends = np.cumsum(self.payload_length)
+        found = np.empty(int(ends[-1]) if lengths else 0, np.uint8)
+        if len(lengths) == 1 and len(found) == lengths[0] * len(self):
+            return _windows(source, lengths[0])[self.payload_start].view(np.uint8)
+        for length in lengths:
+            rows = np.flatnonzero(self.payload_length == length)
+            begins = ends[rows] - length
+            _windows(found, length)[begins] = _windows(source, length)[self.payload_start[rows]]
         return found
 
 
-def _windows(octets: NDArray[np.uint8], length: np.int64) -> NDArray[np.void]:
+def _windows(octets: NDArray[np.uint8], length: int) -> NDArray[np.void]:
     """Every `length` octets of a flat array, one window per starting position, without copying."""
-    return np.ndarray((octets.size - int(length) + 1,), f"V{length}", octets, strides=(1,))
+    return np.ndarray((octets.size - length + 1,), f"V{length}", octets, strides=(1,))
+
+
+def runs(column: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where equal values stand together: first row and number of rows of each run."""
+    steps = np.flatnonzero(column[1:] != column[:-1]) + 1
+    edges = np.concatenate([[0], steps, [len(column)]])
+    if not len(column):
+        return edges[:0], edges[:0]
+    return edges[:-1], np.diff(edges)
 
 
 def parse(

@@ -15,10 +15,14 @@ from cffi import FFI
 from google_crc32c import value as crc32c
 
 from media import spool
+from media.spec import SpoolDamaged
 
 BACKLOG_OCTETS = 512 << 10
 """Kept per recording while nothing can be written: some 25 s of two G.711 streams."""
 SYNC_INTERVAL_S = 1.0
+
+_TAIL_OCTETS = 64 << 10
+_MAGIC = spool.MAGIC.to_bytes(4, "little")
 
 _ffi = FFI()
 _ffi.cdef("int syncfs(int fd);")
@@ -136,39 +140,40 @@ class Spooler:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, flags, 0o600)
         try:
-            self._size = sound_octets(descriptor)
-            os.ftruncate(descriptor, self._size)
+            self._size = self._mend(descriptor)
         except OSError:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
 
+    def _mend(self, descriptor: int) -> int:
+        """Cut off a torn last block: octets that are left; raises OSError.
 
-def sound_octets(descriptor: int) -> int:
-    """Octets of a spool up to the end of its last whole block.
-
-    Looks at headers only, and at the checksum of the last block: a process that is killed tears no
-    other. Raises OSError.
-    """
-    size = os.fstat(descriptor).st_size
-    at = last = 0
-    while at < size:
-        header = os.pread(descriptor, spool.HEADER.size, at)
-        if len(header) < spool.HEADER.size:
-            break
-        magic, _, _, rows, payload_octets, _, _, _ = spool.HEADER.unpack(header)
-        after = at + spool.HEADER.size + rows * spool.ROW.itemsize + payload_octets
-        if magic != spool.MAGIC or after > size:
-            break
-        at, last = after, at
-    return at if at == 0 or _intact(descriptor, last, at) else last
+        A process that is killed tears the file it writes to and no other, so most are whole, and
+        that is found out without reading them.
+        """
+        size = os.fstat(descriptor).st_size
+        if size == 0 or _ends_whole(descriptor, size):
+            return size
+        try:
+            return size - spool.repair(self.path)
+        except SpoolDamaged:
+            os.ftruncate(descriptor, 0)
+            return 0
 
 
-def _intact(descriptor: int, begin: int, end: int) -> bool:
-    """Does the block between two positions match its checksum?"""
-    block = os.pread(descriptor, end - begin, begin)
-    checksum = spool.HEADER.unpack_from(block)[5]
-    return bool(crc32c(block[spool.HEADER.size :]) == checksum)
+def _ends_whole(descriptor: int, size: int) -> bool:
+    """Does a block of the last `_TAIL_OCTETS` end, with the right checksum, where the file ends?"""
+    tail = os.pread(descriptor, _TAIL_OCTETS, max(0, size - _TAIL_OCTETS))
+    at = tail.rfind(_MAGIC)
+    while at >= 0:
+        if at + spool.HEADER.size <= len(tail):
+            _, _, _, rows, payload_octets, checksum, _, _ = spool.HEADER.unpack_from(tail, at)
+            body = tail[at + spool.HEADER.size :]
+            if len(body) == rows * spool.ROW.itemsize + payload_octets and crc32c(body) == checksum:
+                return True
+        at = tail.rfind(_MAGIC, 0, at)
+    return False
 
 
 class Synchroniser:

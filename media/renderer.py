@@ -81,8 +81,10 @@ class Renderer:
         if running is None:
             running = jobs[output] = self._lanes.submit(self._run, job)
             running.add_done_callback(lambda _: jobs.pop(output))
+        outcome = asyncio.wrap_future(running)
+        outcome.add_done_callback(_seen)
         try:
-            return await asyncio.shield(asyncio.wrap_future(running))
+            return await asyncio.shield(outcome)
         except asyncio.CancelledError:
             if running.cancelled():
                 raise RenderFailed("the renderer is closed") from None
@@ -117,6 +119,12 @@ class Renderer:
             self._workers.discard(worker)
         if mine:
             worker.close()
+
+
+def _seen(outcome: asyncio.Future[T]) -> None:
+    """Look at an outcome, so that nobody complains if the caller who left does not."""
+    if not outcome.cancelled():
+        outcome.exception()
 
 
 class _Worker:

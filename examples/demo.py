@@ -235,7 +235,7 @@ async def demonstrate() -> int:
     step = Steps()
     with tempfile.TemporaryDirectory(prefix="siprecd-demo-") as folder:
         async with Service(Path(folder)) as service:
-            step(f"siprecd serve: SIP on port {service.sip_port}, API {service.url}")
+            step(f"siprecd serve: {service.uri}, API {service.url}")
             recording, evidence = await gather(service, step)
         step("SIGTERM: siprecd has stopped")
     draw(evidence, OUTPUT / "waveform.png")

@@ -7,8 +7,8 @@ benchmarks. Imports nothing of the recorder.
 import asyncio
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,14 +17,15 @@ from typing import Any, Self
 import aiohttp
 
 START_S, STOP_S = 60.0, 60.0
+READY = re.compile(r"ready: SIP udp://(\S+) tcp://(\S+), API (\S+)")
 CONFIG = """\
 [sip]
-listen = ["udp://127.0.0.1:{sip}", "tcp://127.0.0.1:{sip}"]
+listen = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]
 answer_delay_ms = {answer_delay_ms}
 drain_s = 1
 
 [api]
-listen = "127.0.0.1:{api}"
+listen = "127.0.0.1:0"
 
 [storage]
 database = "sqlite:///{folder}/siprecd.db"
@@ -40,28 +41,13 @@ class ServiceError(Exception):
     """The recorder did not start, or did not stop as it should."""
 
 
-def free_port() -> int:
-    """A port that nobody has on TCP or UDP."""
-    while True:
-        with (
-            socket.create_server(("127.0.0.1", 0)) as tcp,
-            socket.socket(type=socket.SOCK_DGRAM) as udp,
-        ):
-            try:
-                udp.bind(tcp.getsockname())
-            except OSError:
-                continue
-            return int(tcp.getsockname()[1])
-
-
 class Service:
     """A running recorder; use it with `async with`. `folder` is made and kept."""
 
     def __init__(self, folder: Path, *, answer_delay_ms: int = 5) -> None:
         self.folder = folder
-        self.sip_port, self.api_port = free_port(), free_port()
-        self.uri = f"sip:recorder@127.0.0.1:{self.sip_port}"
-        self.url = f"http://127.0.0.1:{self.api_port}"
+        self.uri, self.tcp_uri, self.url = "", "", ""
+        """Where it listens, once it does: SIP over UDP, over TCP, and HTTP."""
         self.log = folder / "siprecd.log"
         self._answer_delay_ms = answer_delay_ms
         self._process: asyncio.subprocess.Process | None = None
@@ -82,21 +68,21 @@ class Service:
             self._process = await asyncio.create_subprocess_exec(
                 *self.command("serve"), stdout=log, stderr=log, env=environment()
             )
-        self.http = aiohttp.ClientSession(self.url, headers={"Authorization": f"Bearer {key}"})
         try:
             async with asyncio.timeout(START_S):
                 await self._ready()
         except (TimeoutError, ServiceError) as error:
             await self._stop()
             raise ServiceError(f"did not start: {self.log.read_text() or error}") from None
+        self.http = aiohttp.ClientSession(self.url, headers={"Authorization": f"Bearer {key}"})
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.http.close()
         if await self._stop():
             raise ServiceError(f"did not stop as it should: {self.log.read_text()}")
 
     async def _stop(self) -> int:
-        await self.http.close()
         if self._process is None:
             return 0
         if self._process.returncode is None:
@@ -110,8 +96,6 @@ class Service:
     def _write_config(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         text = CONFIG.format(
-            sip=self.sip_port,
-            api=self.api_port,
             folder=self.folder.resolve(),
             answer_delay_ms=self._answer_delay_ms,
         )
@@ -129,12 +113,11 @@ class Service:
 
     async def _ready(self) -> None:
         while self._process is not None and self._process.returncode is None:
-            try:
-                async with self.http.get("/health") as response:
-                    if response.status == 200:
-                        return
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.05)
+            if match := READY.search(self.log.read_text()):
+                udp, tcp, self.url = match.groups()
+                self.uri, self.tcp_uri = f"sip:recorder@{udp}", f"sip:recorder@{tcp}"
+                return
+            await asyncio.sleep(0.05)
         raise ServiceError("it ended")
 
     async def get(self, path: str, **query: str) -> Any:

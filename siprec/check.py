@@ -1,6 +1,5 @@
 """`siprecd check`: tries everything a start needs and says what to do where it would fail."""
 
-import asyncio
 import os
 import resource
 import shutil
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from config.schema import Config
-from storage.database import Database
+from storage.database import SCHEMA, Database
 from storage.records import StorageError
 
 FILES_PER_STREAM = 4
@@ -115,12 +114,17 @@ def _folder(folder: Path) -> str:
 async def _database(config: Config) -> bool:
     database = Database(config.storage.database)
     try:
-        async with asyncio.timeout(10):
-            await database.migrate()
-    except (StorageError, TimeoutError) as error:
-        click.echo(f"FAILED   database: {config.storage.database}: {error}")
+        version = await database.version()
+    except StorageError as error:
+        click.echo(f"FAILED   database: {error}")
         return False
     finally:
         await database.close()
-    click.echo(f"ok       database: {config.storage.database}")
+    if version is None:
+        folder = Path(config.storage.database.removeprefix("sqlite:///")).parent
+        return _report("database", lambda: f"will be created in {_folder(folder)}")
+    if version > SCHEMA:
+        click.echo(f"FAILED   database: schema {version} is newer than {SCHEMA}: update siprecd")
+        return False
+    click.echo(f"ok       database: schema {version}")
     return True

@@ -226,6 +226,17 @@ class Database:
             async with engine.begin() as connection:
                 yield connection
 
+    async def version(self) -> str | None:
+        """Revision of the schema as it stands, empty for none yet; None if there is no file.
+
+        Changes nothing. Raises StorageUnavailable.
+        """
+        if not await asyncio.to_thread(self._path.exists):
+            return None
+        with _failures(self._path):
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(_version)
+
     async def migrate(self) -> None:
         """Create the database if there is none and bring its schema up to date.
 

@@ -130,7 +130,7 @@ class Srs:
         async with asyncio.timeout(READY_S):
             while True:
                 query = f"?call_id={call_id}" if call_id else ""
-                items = (await self.get(f"recordings{query}"))["items"]
+                items: list[Json] = (await self.get(f"recordings{query}"))["items"]
                 if len(items) >= count and not any(item["status"] in live for item in items):
                     return items[::-1]
                 await asyncio.sleep(0.1)

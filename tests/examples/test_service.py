@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from config.load import load
-from examples.service import Service, ServiceError, environment, free_port
+from examples.service import Service, ServiceError, environment
+from examples.sip import Agent
+from examples.src import RecordingClient
 
 
 async def test_the_configuration_is_one_the_recorder_takes(
@@ -18,12 +20,9 @@ async def test_the_configuration_is_one_the_recorder_takes(
     with pytest.raises(ServiceError, match="apikey add"):
         await service.__aenter__()
     config = load(tmp_path / "new folder" / "srs.toml", {})
-    assert config.sip.listen == [
-        f"udp://127.0.0.1:{service.sip_port}",
-        f"tcp://127.0.0.1:{service.sip_port}",
-    ]
+    assert config.sip.listen == ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]
     assert config.sip.answer_delay_ms == 0
-    assert config.api.listen == f"127.0.0.1:{service.api_port}"
+    assert config.api.listen == "127.0.0.1:0"
     assert config.storage.spool == f"{tmp_path}/new folder/spool"
 
 
@@ -43,5 +42,15 @@ def test_settings_of_the_caller_are_not_inherited(monkeypatch: pytest.MonkeyPatc
     assert environment() == {k: v for k, v in os.environ.items() if k != "SRS_MEDIA_TICK_MS"}
 
 
-def test_free_ports_differ() -> None:
-    assert 1024 < free_port() < 65_536
+async def test_a_recorder_starts_answers_and_stops(tmp_path: Path) -> None:
+    async with Service(tmp_path) as service:
+        assert (await service.get("recordings"))["items"] == []
+        with pytest.raises(ServiceError, match="no live session"):
+            await service.session("unknown")
+        with pytest.raises(ServiceError, match="recordings/unknown: 404"):
+            await service.get("recordings/unknown")
+        async with Agent(service.uri) as agent, RecordingClient(agent) as call:
+            assert len((await call.invite()).media) == 2
+            assert (await service.session(call.call_id))["state"] == "recording"
+            await call.bye()
+            assert (await service.recording(call.call_id))["call_id"] == call.call_id

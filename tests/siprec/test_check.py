@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,17 @@ def test_a_damaged_database_is_named(
     (tmp_path / "siprecd.db").write_bytes(b"not a database" * 100)
     status, text = run(free, capsys)
     assert status == 1 and "FAILED   database" in text
+
+
+def test_a_database_of_a_later_version_is_named(
+    free: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite3.connect(tmp_path / "siprecd.db") as database:
+        database.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        database.execute("INSERT INTO alembic_version VALUES ('9999')")
+    database.close()
+    status, text = run(free, capsys)
+    assert status == 1 and "schema 9999 is newer" in text
 
 
 def test_a_narrow_port_range_is_a_caution(free: Config, capsys: pytest.CaptureFixture[str]) -> None:

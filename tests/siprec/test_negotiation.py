@@ -1,7 +1,7 @@
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siprec.negotiation import NotAcceptable, Origin, Plan, answer, plan
@@ -124,6 +124,11 @@ def test_names_are_matched_without_case_and_dynamic_types_by_name() -> None:
     offer = offered(audio(41000, "1", "96 97", "a=rtpmap:96 pcmu/8000", "a=rtpmap:97 PCMA/16000"))
     (slot,) = plan(offer).slots
     assert slot.formats == {96: "PCMU"}
+
+
+def test_two_channels_in_one_stream_are_not_recordable() -> None:
+    with pytest.raises(NotAcceptable):
+        plan(offered(audio(41000, "1", "96", "a=rtpmap:96 PCMU/8000/2")))
 
 
 def test_a_static_type_mapped_to_something_else_is_that() -> None:
@@ -259,6 +264,13 @@ def test_a_slot_that_changes_its_medium_is_a_new_stream() -> None:
     assert set(again.streams) - {0, 1}
 
 
+def test_a_refused_slot_that_changes_its_medium_is_a_new_stream_too() -> None:
+    before = plan(offered(audio(41000, "1"), VIDEO))
+    image = plan(offered(audio(41000, "1"), ["m=image 50000 udptl t38"]), before)
+    assert streams(before) == [0, 1]
+    assert streams(image) == [0, 2]
+
+
 def test_a_stream_lives_through_a_new_port_or_a_new_label() -> None:
     before = plan(offered(audio(41000, "1"), audio(41002, "2")))
     moved = plan(offered(audio(45000, "1"), audio(45002, "2")), before)
@@ -328,7 +340,8 @@ SECTIONS = st.builds(
 )
 
 
-@given(st.lists(st.lists(SECTIONS, max_size=5), max_size=5))
+@settings(max_examples=60)
+@given(st.lists(st.lists(SECTIONS, max_size=4), max_size=4))
 def test_any_sequence_of_offers_is_answered_line_by_line(offers: list[list[list[str]]]) -> None:
     before, said = Plan(), None
     ended: set[int] = set()

@@ -177,6 +177,7 @@ def test_odd_forms_are_accepted() -> None:
         b"c=IN IP4 192.0.2.1"
     )
     (media,) = description.media
+    assert description.lines == ("v=0", "k=clear:x", "z", "Q=what")
     assert (description.origin, description.timing) == ("", "0 0")
     assert (media.port, media.formats, media.address) == (9, ("0", "8"), "192.0.2.1")
 

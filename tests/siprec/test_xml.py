@@ -25,6 +25,8 @@ def test_text_is_decoded_as_declared_or_else_utf_8() -> None:
 def test_the_charset_of_the_part_goes_before_the_declaration() -> None:
     declared = f'<?xml version="1.0" encoding="UTF-8"?>{NAME}'
     assert read(declared.encode("latin-1"), "ISO-8859-1")[0].text == "Zoë"
+    euro = '<?xml version="1.0" encoding="ISO-8859-1"?><name>€</name>'
+    assert read(euro.encode("cp1252"), "Windows-1252")[0].text == "€"
     assert read(declared.encode(), "klingon")[0].text == "Zoë"
 
 
@@ -43,6 +45,7 @@ def test_utf_16_is_known_by_its_mark(encoding: str) -> None:
 def test_bytes_that_do_not_decode_are_latin_1() -> None:
     root, repairs = read(b"<?xml version='1.0' encoding='utf-8'?><name>Zo\xeb</name>")
     assert (root.text, repairs) == ("Zoë", ("charset_invalid",))
+    assert read(NAME.encode(), "us-ascii")[1] == ("charset_invalid",)
 
 
 @pytest.mark.parametrize(

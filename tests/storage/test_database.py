@@ -66,6 +66,12 @@ def replace(path: Path, other: Path) -> None:
     other.replace(path)
 
 
+def checkpoint(path: Path) -> None:
+    """Bring everything from the write-ahead log into the file."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def overwrite(path: Path, octets: bytes = b"") -> bytes:
     """Write `octets`, or noise, into a file in place; what was there before."""
     before = path.read_bytes()
@@ -249,6 +255,16 @@ async def test_many_callers_at_a_lock_all_hear_of_it(
     await catalog.save(*(recording(str(n)) for n in range(20)))
 
 
+async def test_a_turn_to_write_is_not_waited_for_long(
+    catalog: Catalog, database: Database, recording: MakeRecording
+) -> None:
+    async with asyncio.timeout(10):
+        async with database.writing():
+            with pytest.raises(StorageUnavailable, match="too many writers"):
+                await catalog.save(recording("a"))
+        await catalog.save(recording("a"))
+
+
 async def test_a_database_taken_away_is_neither_missed_nor_made_anew(
     catalog: Catalog, path: Path, recording: MakeRecording
 ) -> None:
@@ -280,11 +296,15 @@ async def test_a_database_put_in_place_of_another_is_used(
     assert (await catalog.get("b")).id == "b"
 
 
+@pytest.mark.parametrize("connected", [True, False])
 async def test_a_corrupt_file_is_unavailable_until_it_is_restored(
-    catalog: Catalog, database: Database, path: Path, recording: MakeRecording
+    catalog: Catalog, database: Database, path: Path, recording: MakeRecording, connected: bool
 ) -> None:
     await catalog.save(recording("a"))
-    await database.close()
+    if connected:
+        checkpoint(path)
+    else:
+        await database.close()
     good = overwrite(path)
     with pytest.raises(StorageUnavailable, match="not a database"):
         await catalog.get("a")

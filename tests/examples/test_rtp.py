@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples.rtp import (
@@ -46,6 +46,7 @@ def test_tables_agree_with_ffmpeg(codec: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("codec", ["PCMU", "PCMA"])
+@settings(deadline=None)
 @given(samples=st.lists(st.integers(-32_768, 32_767), min_size=1, max_size=50))
 def test_encoding_takes_the_nearest_code(codec: str, samples: list[int]) -> None:
     table = g711_table(codec).astype(int)
@@ -173,11 +174,13 @@ def test_receiver_reports_are_read_behind_other_packets() -> None:
     assert report.fraction_lost == 0.5
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_datagram_may_come_to_the_rtcp_port(data: bytes) -> None:
     assert all(report.ssrc < 2**32 for report in receiver_reports(data))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 31), st.integers(0, 60), st.binary(max_size=60))
 def test_lying_lengths_read_nothing_beyond_the_end(count: int, words: int, rest: bytes) -> None:
     data = struct.pack(">BBHI", 0x80 | count, 201, words, 1) + rest

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples import sip
@@ -43,6 +43,7 @@ def test_compact_and_folded_headers_are_read() -> None:
     assert read.first("absent") == ""
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_garbage_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="not a SIP message"):

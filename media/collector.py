@@ -53,7 +53,6 @@ class Collector:
         found: list[Piece] = []
         for batch in self._receiver.sweep(*_sockets(list(session.streams.values()))):
             found += [piece for _, piece in self._pieces(batch)]
-            batch.octets[: len(batch)] = 0  # some of it may have to be forgotten
         return found
 
     def _sort(self) -> None:

@@ -127,6 +127,7 @@ class MediaSession:
             stream_id=spec.stream_id,
             label=spec.label,
             formats=spec.formats,
+            active=spec.active,
         )
         self._note(event)
 
@@ -139,7 +140,7 @@ class MediaSession:
 
     def _begin(self, recording_id: str, at_ns: int) -> None:
         """Open the spool of a recording; one that is there already goes on."""
-        self.spooler = Spooler(self.folder / f"{recording_id}.srsp")
+        self.spooler = Spooler(spool.path_of(self.folder, recording_id))
         if not self.spooler.open():
             self._note(spool.SpoolEvent("start", at_ns, recording_id=recording_id))
         for stream in self.streams.values():

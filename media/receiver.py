@@ -27,13 +27,14 @@ PASSES = 16
 """Times a socket that still has datagrams is asked again in one sweep: a flood has to wait."""
 
 _CONTROL_OCTETS = 32
+_ADDRESS_OCTETS = 28
 _MSG_DONTWAIT, _MSG_TRUNC = 0x40, 0x20
 
 _MESSAGE = np.dtype(
     {
-        "names": ["iov", "iovlen", "control", "controllen", "flags", "length"],
-        "formats": ["u8", "u8", "u8", "u8", "i4", "u4"],
-        "offsets": [16, 24, 32, 40, 48, 56],
+        "names": ["name", "namelen", "iov", "iovlen", "control", "controllen", "flags", "length"],
+        "formats": ["u8", "u4", "u8", "u8", "u8", "u8", "i4", "u4"],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56],
         "itemsize": 64,
     }
 )
@@ -54,9 +55,11 @@ class RtpReceiver:
 
     def __init__(self) -> None:
         self._octets = np.zeros((CAPACITY, STRIDE), np.uint8)
+        self._source = np.zeros((CAPACITY, _ADDRESS_OCTETS), np.uint8)
         self._control = np.zeros(CAPACITY, _CONTROL)
-        self._whole = _Vector(self._octets, self._control, SLOT_OCTETS)
-        self._header = _Vector(self._octets, self._control, rtp.HEADER_OCTETS)
+        area = (self._octets, self._source, self._control)
+        self._whole = _Vector(*area, SLOT_OCTETS)
+        self._header = _Vector(*area, rtp.HEADER_OCTETS)
 
     def sweep(
         self, sockets: Sequence[int], streams: NDArray[np.int32], *, header_only: bool = False
@@ -95,7 +98,12 @@ class RtpReceiver:
         if not header_only:
             length[truncated] = -1
         return rtp.parse(
-            self._octets, np.repeat(streams, counts), arrival_ns, length, header_only=header_only
+            self._octets,
+            self._source[:rows],
+            np.repeat(streams, counts),
+            arrival_ns,
+            length,
+            header_only=header_only,
         )
 
 
@@ -103,13 +111,19 @@ class _Vector:
     """`CAPACITY` message headers that point into the receive area."""
 
     def __init__(
-        self, octets: NDArray[np.uint8], control: NDArray[np.void], slot_octets: int
+        self,
+        octets: NDArray[np.uint8],
+        source: NDArray[np.uint8],
+        control: NDArray[np.void],
+        slot_octets: int,
     ) -> None:
         slots = np.arange(CAPACITY, dtype=np.uint64)
         self._iov = np.zeros(CAPACITY, _IOVEC)
         self._iov["base"] = octets.ctypes.data + slots * np.uint64(STRIDE)
         self._iov["len"] = slot_octets
         self._messages = np.zeros(CAPACITY, _MESSAGE)
+        self._messages["name"] = source.ctypes.data + slots * np.uint64(_ADDRESS_OCTETS)
+        self._messages["namelen"] = _ADDRESS_OCTETS
         self._messages["iov"] = self._iov.ctypes.data + slots * np.uint64(_IOVEC.itemsize)
         self._messages["iovlen"] = 1
         self._messages["control"] = control.ctypes.data + slots * np.uint64(_CONTROL.itemsize)
@@ -141,4 +155,5 @@ class _Vector:
         """Lengths and truncation marks of the first `rows` messages, which are made ready again."""
         messages = self._messages[:rows]
         messages["controllen"] = _CONTROL_OCTETS
+        messages["namelen"] = _ADDRESS_OCTETS
         return messages["length"].astype(np.int64), messages["flags"] & _MSG_TRUNC != 0

@@ -59,19 +59,22 @@ class Reporter:
         now_ns = time.monotonic_ns()
         columns = self._table.columns
         due = columns["report_due_ns"]
-        slots = np.flatnonzero((due > 0) & (due <= now_ns))
-        if not len(slots):
-            return
-        chosen = columns[slots]
-        packets = rtcp.receiver_reports(
-            self._table.stats, slots, chosen["own_ssrc"], chosen["cname"], now_ns
-        )
-        for slot, packet in zip(slots.tolist(), packets, strict=True):
+        ready = np.flatnonzero((due > 0) & (due <= now_ns)).tolist()
+        for slot in ready:
             due[slot] = now_ns + interval_ns()
-            self._send(self._table.streams[slot], packet)
+        streams = [self._table.streams[slot] for slot in ready]
+        streams = [stream for stream in streams if stream.rtcp_destination is not None]
+        if not streams:
+            return
+        slots = np.array([stream.slot for stream in streams])
+        packets = rtcp.receiver_reports(
+            self._table.stats, slots, columns["own_ssrc"][slots], columns["cname"][slots], now_ns
+        )
+        for stream, packet in zip(streams, packets, strict=True):
+            self._send(stream, packet)
 
     def _send(self, stream: MediaStream, packet: bytes) -> None:
-        """Send, if there is anywhere to; a report that cannot leave is left out, as if lost."""
+        """A report that cannot leave is left out, as if it was lost."""
         if stream.rtcp_destination is not None:
             try:
                 stream.rtcp.sendto(packet, stream.rtcp_destination)

@@ -37,6 +37,8 @@ class PacketBatch:
 
     octets: NDArray[np.uint8]
     """Where the payloads are: uint8[slots, stride], valid until the next sweep."""
+    source: NDArray[np.uint8]
+    """uint8[n, 28]: who sent it, as struct sockaddr_in or sockaddr_in6."""
     stream: NDArray[np.int32]
     """Slot of the stream in the tables of `media.stream`."""
     arrival_ns: NDArray[np.int64]
@@ -93,6 +95,7 @@ def runs(column: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 def parse(
     octets: NDArray[np.uint8],
+    source: NDArray[np.uint8],
     stream: NDArray[np.int32],
     arrival_ns: NDArray[np.int64],
     length: NDArray[np.int64],
@@ -118,6 +121,7 @@ def parse(
     valid &= begin <= end
     return PacketBatch(
         octets,
+        source,
         stream,
         arrival_ns,
         valid,

@@ -21,6 +21,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from google_crc32c import value as crc32c
@@ -117,12 +118,10 @@ class Spool:
         self.mapping.madvise(mmap.MADV_DONTNEED)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(NamedTuple):
     kind: int
     rows: int
-    begin: int
-    payload: int
+    body: bytes
     end: int
 
 
@@ -131,59 +130,44 @@ def read(path: Path) -> Spool:
 
     Raises SpoolDamaged if not one block is readable, OSError if the file is not.
     """
-    mapping = _map(path)
-    blocks = list(_blocks(mapping))
-    if not blocks:
-        raise SpoolDamaged(f"{path}: no readable block")
-    packets = [block for block in blocks if block.kind == PACKETS]
-    rows = np.frombuffer(b"".join(mapping[b.begin : b.payload] for b in packets), ROW)
+    rows: list[bytes] = []
+    ends: list[tuple[int, int]] = []
+    events: list[SpoolEvent] = []
+    with path.open("rb") as file:
+        for block in _blocks(file):
+            if block.kind == EVENT:
+                events.append(_event(block.body))
+            else:
+                rows.append(block.body[: block.rows * ROW.itemsize])
+                ends.append((block.rows, block.end))
+        if not rows and not events:
+            raise SpoolDamaged(f"{path}: no readable block")
+        whole = block.end
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    packets = np.frombuffer(b"".join(rows), ROW)
     return Spool(
-        packets=rows,
-        offsets=_offsets(packets, rows["length"]),
+        packets=packets,
+        offsets=_offsets(packets["length"], np.array(ends, np.int64).reshape(-1, 2)),
         octets=np.frombuffer(mapping, np.uint8),
         mapping=mapping,
-        events=tuple(_event(mapping[b.payload : b.end]) for b in blocks if b.kind == EVENT),
-        truncated=len(mapping) - blocks[-1].end,
+        events=tuple(events),
+        truncated=len(mapping) - whole,
     )
 
 
-def repair(path: Path) -> int:
-    """Cut off what follows the last good block, so that blocks can be appended again.
-
-    Returns the octets cut off. Raises SpoolDamaged if not one block is readable.
-    """
-    mapping = _map(path)
-    end = max((block.end for block in _blocks(mapping)), default=0)
-    size = len(mapping)
-    mapping.close()
-    if not end:
-        raise SpoolDamaged(f"{path}: no readable block")
-    if size > end:
-        os.truncate(path, end)
-    return size - end
-
-
-def _map(path: Path) -> mmap.mmap:
-    with path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            raise SpoolDamaged(f"{path}: empty")
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _blocks(mapping: mmap.mmap) -> Iterator[_Block]:
-    begin, size = 0, len(mapping)
-    while begin + HEADER.size <= size:
-        magic, kind, version, rows, payload_bytes, crc, _, _ = HEADER.unpack_from(mapping, begin)
-        begin += HEADER.size
-        payload = begin + rows * ROW.itemsize
-        end = payload + payload_bytes
+def _blocks(file: BinaryIO) -> Iterator[_Block]:
+    """The good blocks from the beginning of a file on."""
+    end, size = 0, os.fstat(file.fileno()).st_size
+    while len(head := file.read(HEADER.size)) == HEADER.size:
+        magic, kind, version, rows, payload_bytes, crc, _, _ = HEADER.unpack(head)
+        length = rows * ROW.itemsize + payload_bytes
+        end += HEADER.size + length
         if magic != MAGIC or version != VERSION or end > size:
             return
-        body = mapping[begin:end]
+        body = file.read(length)
         if crc32c(body) != crc or not _sound(kind, rows, payload_bytes, body):
             return
-        yield _Block(kind, rows, begin, payload, end)
-        begin = end
+        yield _Block(kind, rows, body, end)
 
 
 def _sound(kind: int, rows: int, payload_bytes: int, body: bytes) -> bool:
@@ -194,23 +178,28 @@ def _sound(kind: int, rows: int, payload_bytes: int, body: bytes) -> bool:
         _event(body)
     except MsgspecError:
         return False
-    return kind == EVENT
+    return kind == EVENT and not rows
 
 
 def _event(body: bytes) -> SpoolEvent:
     return msgpack.decode(body, type=SpoolEvent)
 
 
-def _offsets(blocks: list[_Block], lengths: np.ndarray) -> np.ndarray:
-    """int64[n]: payload positions; within a block they lie end to end."""
-    ends: np.ndarray = np.cumsum(lengths, dtype=np.int64)
-    rows = np.array([block.rows for block in blocks], np.int64)
-    payload = np.array([block.end for block in blocks], np.int64)
-    if not len(lengths):
-        return ends
-    lasts = ends[np.cumsum(rows) - 1]
-    starts: np.ndarray = ends - lengths + np.repeat(payload - lasts, rows)
-    return starts
+def _offsets(lengths: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """int64[n]: payload positions. `blocks`: int64[m, 2], rows and end; payloads lie end to end."""
+    offsets: np.ndarray = np.cumsum(lengths, dtype=np.int64)
+    if len(offsets):
+        rows, ends = blocks.T
+        ends = ends - offsets[np.cumsum(rows) - 1]
+        offsets -= lengths
+        offsets += np.repeat(ends, rows)
+    return offsets
+
+
+def good_octets(path: Path) -> int:
+    """Octets up to the end of the last good block. Raises OSError if the file is not readable."""
+    with path.open("rb") as file:
+        return max((block.end for block in _blocks(file)), default=0)
 
 
 def path_of(folder: Path, recording_id: str) -> Path:
@@ -228,11 +217,8 @@ def ends_paused(path: Path) -> bool:
 
     False if nothing is readable. Raises OSError if the file is not.
     """
-    try:
-        mapping = _map(path)
-    except SpoolDamaged:
-        return False
-    events = (_event(mapping[b.payload : b.end]) for b in _blocks(mapping) if b.kind == EVENT)
+    with path.open("rb") as file:
+        events = [_event(block.body) for block in _blocks(file) if block.kind == EVENT]
     kinds = [event.kind for event in events if event.kind in {"pause", "resume"}]
     return kinds[-1:] == ["pause"]
 

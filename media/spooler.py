@@ -15,7 +15,6 @@ from cffi import FFI
 from google_crc32c import value as crc32c
 
 from media import spool
-from media.spec import SpoolDamaged
 
 BACKLOG_OCTETS = 512 << 10
 """Kept per recording while nothing can be written: some 25 s of two G.711 streams."""
@@ -155,11 +154,9 @@ class Spooler:
         size = os.fstat(descriptor).st_size
         if size == 0 or _ends_whole(descriptor, size):
             return size
-        try:
-            return size - spool.repair(self.path)
-        except SpoolDamaged:
-            os.ftruncate(descriptor, 0)
-            return 0
+        good = spool.good_octets(self.path)
+        os.ftruncate(descriptor, good)
+        return good
 
 
 def _ends_whole(descriptor: int, size: int) -> bool:

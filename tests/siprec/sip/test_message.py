@@ -294,6 +294,9 @@ def test_too_many_lines_are_refused_with_an_answer(field: str) -> None:
 
 
 def test_too_large_a_head_or_body() -> None:
+    filler = HEAD_MAX_BYTES - len(lines(START, *MANDATORY, "X: ")) + 4
+    assert parse(lines(START, *MANDATORY, "X: " + "y" * filler)).call_id == "m1"
+    assert refusal(lines(START, *MANDATORY, "X: " + "y" * (filler + 1))).status == 513
     assert refusal(lines(START, *MANDATORY, "X: " + "y" * HEAD_MAX_BYTES)).status == 513
     assert refusal(lines(START, *MANDATORY, body=bytes(BODY_MAX_BYTES + 1))).status == 513
     assert len(parse(lines(START, *MANDATORY, body=bytes(BODY_MAX_BYTES))).body) == BODY_MAX_BYTES

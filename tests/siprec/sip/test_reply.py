@@ -85,6 +85,10 @@ def test_body_and_reason() -> None:
 
 
 def test_reasons_are_those_of_final_and_provisional_responses() -> None:
+    known = {100: "Trying", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
+    known |= {406: "Not Acceptable", 415: "Unsupported Media Type", 486: "Busy Here"}
+    known |= {487: "Request Terminated", 488: "Not Acceptable Here", 503: "Service Unavailable"}
+    assert known.items() <= REASONS.items()
     assert all(100 <= status < 700 and reason for status, reason in REASONS.items())
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siprec import metadata
@@ -417,6 +417,7 @@ DOCUMENTS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(DOCUMENTS, min_size=1, max_size=6))
 def test_any_sequence_of_documents_keeps_time_in_order(documents: list[Document]) -> None:
     model = folded(*documents)

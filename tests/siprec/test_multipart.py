@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siprec.multipart import (
@@ -293,6 +293,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(FRAGMENTS | st.binary(max_size=8), max_size=60).map(b"".join))
 def test_any_body_is_split_or_refused(body: bytes) -> None:
     try:
@@ -305,6 +306,7 @@ def test_any_body_is_split_or_refused(body: bytes) -> None:
         assert sum(len(part.content) for part in parts) <= len(body)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=100), st.text(max_size=40), st.binary(min_size=1, max_size=40))
 def test_any_header_value_is_read_or_refused(kind: str, disposition: str, body: bytes) -> None:
     for content_type in (kind, f"multipart/mixed;{kind}", f"application/sdp;{kind}"):
@@ -314,6 +316,7 @@ def test_any_header_value_is_read_or_refused(kind: str, disposition: str, body: 
             assert error.status in {400, 413, 415}
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.binary(max_size=60).filter(lambda b: b"--edge" not in b), min_size=1, max_size=9)
 )

@@ -340,7 +340,7 @@ SECTIONS = st.builds(
 )
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(SECTIONS, max_size=4), max_size=4))
 def test_any_sequence_of_offers_is_answered_line_by_line(offers: list[list[list[str]]]) -> None:
     before, said = Plan(), None

@@ -293,7 +293,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(TREES, max_size=4).map("".join))
 def test_any_tree_is_read_or_refused(inner: str) -> None:
     try:
@@ -307,6 +307,7 @@ def test_any_tree_is_read_or_refused(inner: str) -> None:
             assert time is None or time.tzinfo is UTC
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     for document in (data, b"<recording>" + data + b"</recording>"):

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siprec.sdp import (
@@ -253,6 +253,7 @@ LINES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(LINES | st.text(max_size=6), max_size=40).map("".join))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
@@ -269,6 +270,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert again.encode() == description.encode()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     try:

@@ -2,7 +2,7 @@ import codecs
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siprec.xml import MAX_BYTES, MAX_ELEMENTS, XmlError, read
@@ -131,6 +131,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(FRAGMENTS | st.binary(max_size=5), max_size=40).map(b"".join),
     st.none() | st.text(max_size=12) | st.just("us-ascii"),

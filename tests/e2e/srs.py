@@ -129,7 +129,7 @@ class Srs:
         live = {"recording", "processing"}
         async with asyncio.timeout(READY_S):
             while True:
-                query = f"?call_id={call_id}" if call_id else ""
+                query = f"?call_id={call_id}" if call_id else "?limit=1000"
                 items: list[Json] = (await self.get(f"recordings{query}"))["items"]
                 if len(items) >= count and not any(item["status"] in live for item in items):
                     return items[::-1]

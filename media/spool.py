@@ -155,22 +155,6 @@ def read(path: Path) -> Spool:
     )
 
 
-def repair(path: Path) -> int:
-    """Cut off what follows the last good block, so that blocks can be appended again.
-
-    Returns the octets cut off. Raises SpoolDamaged if not one block is readable, and leaves such a
-    file alone; OSError if the file cannot be read or cut.
-    """
-    with path.open("rb") as file:
-        end = max((block.end for block in _blocks(file)), default=0)
-        size = os.fstat(file.fileno()).st_size
-    if not end:
-        raise SpoolDamaged(f"{path}: no readable block")
-    if size > end:
-        os.truncate(path, end)
-    return size - end
-
-
 def _blocks(file: BinaryIO) -> Iterator[_Block]:
     """The good blocks from the beginning of a file on."""
     end, size = 0, os.fstat(file.fileno()).st_size

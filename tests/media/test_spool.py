@@ -63,9 +63,7 @@ def test_not_one_readable_block(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(SpoolDamaged):
         spool.read(path)
-    with pytest.raises(SpoolDamaged):
-        spool.repair(path)
-    assert path.read_bytes() == content
+    assert spool.good_octets(path) == 0
     assert not spool.ends_paused(path)
 
 
@@ -82,15 +80,14 @@ def test_every_torn_tail_costs_its_block_only(tmp_path: Path) -> None:
         assert not read.complete
 
 
-def test_repair_leaves_a_file_that_can_be_appended_to(tmp_path: Path) -> None:
-    path = tape(tmp_path / "a.srsp").write()
-    os.truncate(path, path.stat().st_size - 1)
-    cut = spool.repair(path)
-    assert cut > 0
-    assert spool.repair(path) == 0
-    with path.open("ab") as file:
-        file.write(block([Packet(80, 4, 580, b"more")]))
-    read = spool.read(path)
+def test_a_torn_file_goes_on_after_its_good_octets(tmp_path: Path) -> None:
+    made = tape(tmp_path / "a.srsp")
+    whole = made.write().read_bytes()
+    os.truncate(made.path, len(whole) - 1)
+    good = spool.good_octets(made.path)
+    assert good == len(whole) - len(made.blocks[-1])
+    made.path.write_bytes(whole[:good] + block([Packet(80, 4, 580, b"more")]))
+    read = spool.read(made.path)
     assert payloads(read) == [b"abc", b"", b"defgh", b"more"]
     assert read.truncated == 0
 

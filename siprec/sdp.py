@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 MAX_BYTES = 65_536
 """A description of 64 m-lines with twelve keys each is about half of this."""
+MAX_LINES = 4096
+"""64 in each of as many m-lines; every view reads all lines of its m-line."""
 MAX_MEDIA = 64
 """Each m-line accepted costs two sockets."""
 MAX_FORMATS = 128
@@ -176,12 +178,14 @@ def parse(data: bytes) -> SessionDescription:
     """Read a description. Odd order, unknown lines, missing lines and any line end are accepted.
 
     Raises `SdpError` for what has no `v=` or `m=` line at all, an m-line that cannot be read, and
-    what passes `MAX_BYTES`, `MAX_MEDIA` or `MAX_FORMATS`.
+    what passes `MAX_BYTES`, `MAX_LINES`, `MAX_MEDIA` or `MAX_FORMATS`.
     """
     if len(data) > MAX_BYTES:
         raise SdpError(f"SDP of {len(data)} bytes, at most {MAX_BYTES}", 413)
     text = data.decode("utf-8", "surrogateescape").lstrip("\ufeff \t\r\n\0")
     lines = [line for line in _LINE_ENDS.split(text) if line.strip()]
+    if len(lines) > MAX_LINES:
+        raise SdpError(f"SDP of {len(lines)} lines, at most {MAX_LINES}", 413)
     starts = [index for index, line in enumerate(lines) if line.startswith("m=")]
     if not starts and not any(line.startswith("v=") for line in lines):
         raise SdpError("no session description: neither v= nor m= line")

@@ -6,6 +6,7 @@ from siprec.sdp import (
     DIRECTIONS,
     MAX_BYTES,
     MAX_FORMATS,
+    MAX_LINES,
     MAX_MEDIA,
     Encoding,
     MediaDescription,
@@ -220,6 +221,10 @@ def test_limits() -> None:
     assert len(parse(formats).media[0].formats) == MAX_FORMATS
     with pytest.raises(SdpError, match="129 formats"):
         parse(formats + b" 0")
+    lines = b"v=0\n" + b"a=x\n" * (MAX_LINES - 1)
+    assert len(parse(lines).lines) == MAX_LINES
+    with pytest.raises(SdpError, match="4097 lines"):
+        parse(lines + b"a=x")
     assert parse(b"v=0".ljust(MAX_BYTES))
     with pytest.raises(SdpError, match="at most 65536") as caught:
         parse(b"v=0".ljust(MAX_BYTES + 1))

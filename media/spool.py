@@ -105,6 +105,8 @@ class Spool:
     """The map behind `octets`."""
     events: tuple[SpoolEvent, ...]
     """In the order they were written."""
+    rows_before: tuple[int, ...]
+    """How many packets were written before each event."""
     truncated: int
     """Octets after the last good block."""
 
@@ -133,13 +135,17 @@ def read(path: Path) -> Spool:
     rows: list[bytes] = []
     ends: list[tuple[int, int]] = []
     events: list[SpoolEvent] = []
+    rows_before: list[int] = []
+    count = 0
     with path.open("rb") as file:
         for block in _blocks(file):
             if block.kind == EVENT:
                 events.append(_event(block.body))
+                rows_before.append(count)
             else:
                 rows.append(block.body[: block.rows * ROW.itemsize])
                 ends.append((block.rows, block.end))
+                count += block.rows
         if not rows and not events:
             raise SpoolDamaged(f"{path}: no readable block")
         whole = block.end
@@ -151,6 +157,7 @@ def read(path: Path) -> Spool:
         octets=np.frombuffer(mapping, np.uint8),
         mapping=mapping,
         events=tuple(events),
+        rows_before=tuple(rows_before),
         truncated=len(mapping) - whole,
     )
 

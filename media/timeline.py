@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from media.clock import steadied
 from media.codecs import CODECS
 from media.reorder import Arrivals, Ints
 from media.spec import Gap
@@ -104,6 +105,7 @@ class _Stream:
 
 def build(spool: Spool) -> Timeline:
     """Place every packet of a spool."""
+    spool = steadied(spool)
     origin = _origin(spool)
     wall = _wall(spool, origin)
     pauses = _spans(_pausing(spool.events), origin, wall)

@@ -4,6 +4,7 @@ What is in the record is what is stored: `save` writes all of it, any number of 
 here (`storage.blobs`), and nothing here waits for a database that is away (`storage.writer` does).
 """
 
+import asyncio
 import base64
 import struct
 import zlib
@@ -139,8 +140,18 @@ class Catalog:
 
     async def _load(self, rows: Select[Any]) -> list[Recording]:
         async with self._database.reading() as connection:
-            found = (await connection.execute(rows)).mappings().all()
-            return await _complete(connection, found)
+            return await _complete(connection, await _fetch(connection, rows))
+
+
+async def _fetch(
+    connection: AsyncConnection, rows: Select[Any], ids: Sequence[str] = ()
+) -> list[RowMapping]:
+    """All rows; others on the event loop have their turn while a long page is decoded."""
+    found: list[RowMapping] = []
+    for part in (await connection.execute(rows, {"ids": ids})).mappings().partitions(50):
+        found += part
+        await asyncio.sleep(0)
+    return found
 
 
 async def _insert(
@@ -182,13 +193,15 @@ def _entries(record: Recording, last: int) -> Iterator[dict[str, object]]:
 
 async def _complete(connection: AsyncConnection, rows: Sequence[RowMapping]) -> list[Recording]:
     """Records from rows of `recordings` and what the other tables hold of them."""
-    ids = {"ids": [row["id"] for row in rows]}
+    ids = [row["id"] for row in rows]
     parties = defaultdict[str, list[Participant]](list)
-    for recording_id, *fields in await connection.execute(_PARTICIPANTS, ids):
-        parties[recording_id].append(Participant(*fields))
+    for row in await _fetch(connection, _PARTICIPANTS, ids):
+        parties[row["recording_id"]].append(
+            Participant(row["participant_id"], row["aor"], row["name"])
+        )
     history = defaultdict[str, list[AuditEntry]](list)
-    for recording_id, *fields in await connection.execute(_HISTORY, ids):
-        history[recording_id].append(AuditEntry(recording_id, *fields))
+    for row in await _fetch(connection, _HISTORY, ids):
+        history[row["recording_id"]].append(AuditEntry(**row))
     return [
         Recording(**row, participants=tuple(parties[row["id"]]), history=tuple(history[row["id"]]))
         for row in rows

@@ -51,7 +51,7 @@ def recording() -> MakeRecording:
             "siprec_session_ids": ("hVpd7YQgRW2nD22h7q60JQ==",),
             "participants": (
                 Participant("p1", "sip:ann@example.com", 'Ann "Ä" O\'Neil'),
-                Participant("p2", "tel:+49301234567"),
+                Participant("p2", "im:bob@example.com"),
             ),
             "streams": (
                 StreamRecord("s1", "96", 0, "PCMU", "p1", 450, 3, 1, (Gap(100, 60),)),

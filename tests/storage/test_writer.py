@@ -85,6 +85,30 @@ async def test_more_than_one_transaction_takes(
     assert len((await catalog.find(RecordingQuery())).items) == 10
 
 
+class Notes(Catalog):
+    """Notes the order in which records are stored."""
+
+    order: tuple[str, ...] = ()
+
+    async def save(self, *records: Recording) -> None:
+        self.order += tuple(record.id for record in records)
+        await super().save(*records)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 100])
+async def test_the_oldest_is_stored_first(
+    catalog: Catalog, recording: MakeRecording, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(module, "BATCH", batch)
+    notes = Notes(catalog._database)
+    writer = CatalogWriter(notes)
+    for name in ("c", "a", "b", "a"):
+        writer.put(recording(name))
+    async with running(writer):
+        assert await writer.drain(10)
+    assert notes.order == ("c", "a", "b")
+
+
 class PutsWhileSaving(Catalog):
     """Somebody changes the record in the moment it is being stored."""
 

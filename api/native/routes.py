@@ -16,7 +16,7 @@ from api.native import encode, events, wire
 from api.problem import ApiError
 from api.typed import Call, Route
 from siprec.recorder import Recorder
-from siprec.session import AlreadyInState, UnknownSession
+from siprec.session import AlreadyInState, RecorderError, UnknownSession
 from storage import records
 
 MEDIA_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg", "peaks": "application/json"}
@@ -88,9 +88,10 @@ async def get_peaks(call: Call[wire.OneRecording]) -> web.StreamResponse:
 
 async def delete_recording(call: Call[wire.OneRecording]) -> None:
     """Remove a finished recording with its files."""
-    recorder = call.services.recorder
-    _finished(await recorder.get(call.ask.recording_id))
-    await recorder.delete(call.ask.recording_id, call.actor)
+    try:
+        await call.services.recorder.delete(call.ask.recording_id, call.actor)
+    except RecorderError as error:
+        raise ApiError(HTTPStatus.CONFLICT, str(error)) from error
 
 
 def _as_of_now(recorder: Recorder, row: records.Recording) -> records.Recording:

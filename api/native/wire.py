@@ -16,6 +16,8 @@ PREFIX = "/srs/v1"
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}(?!\n)$")]
 """`$` alone lets a line feed follow."""
 Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Place = Annotated[str, Meta(pattern=r"^[0-9]{1,17}-[A-Za-z0-9_-]{1,64}(?!\n)$")]
+"""Where a page of live sessions ended: microseconds since 1970 and id of its last one."""
 Moment = Annotated[datetime, Meta(tz=True)]
 Text = Annotated[str, Meta(max_length=1024)]
 Wanted = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -33,7 +35,7 @@ class FindSessions(Struct, frozen=True, forbid_unknown_fields=True):
     call_id: Wanted | UnsetType = UNSET
     aor: Wanted | UnsetType = UNSET
     limit: Limit = 50
-    cursor: Wanted | UnsetType = UNSET
+    cursor: Place | UnsetType = UNSET
 
 
 class OneSession(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,18 +1,34 @@
 """Fixtures: `node` (no media process), `calling` (with one), `client` (of the admin)."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from storage.database import Database
 from tests.api.node import Node, running
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database with its tables, made once."""
+    path = tmp_path_factory.mktemp("migrated") / "siprecd.db"
+
+    async def migrate() -> None:
+        database = Database(f"sqlite:///{path}")
+        await database.migrate()
+        await database.close()
+
+    asyncio.run(migrate())
+    return path
+
+
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
+async def node(tmp_path: Path, migrated: Path) -> AsyncIterator[Node]:
     """A node that can do everything but record."""
-    async with running(tmp_path) as started:
+    async with running(tmp_path, migrated) as started:
         yield started
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import shutil
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -91,8 +92,11 @@ class Node:
 
 
 @asynccontextmanager
-async def running(folder: Path, limits: Limits | None = None) -> AsyncIterator[Node]:
-    """A node in `folder`; its media process is not started."""
+async def running(
+    folder: Path, migrated: Path, limits: Limits | None = None
+) -> AsyncIterator[Node]:
+    """A node in `folder` with a copy of database `migrated`; its media process is not started."""
+    shutil.copyfile(migrated, folder / "siprecd.db")
     async with AsyncExitStack() as stack:
         group = await stack.enter_async_context(asyncio.TaskGroup())
 
@@ -101,7 +105,6 @@ async def running(folder: Path, limits: Limits | None = None) -> AsyncIterator[N
             stack.callback(task.cancel)
 
         database = Database(f"sqlite:///{folder}/siprecd.db")
-        await database.migrate()
         stack.push_async_callback(database.close)
         services, engine, renderer = _rooms(folder, database, spawn)
         stack.push_async_callback(engine.close)

@@ -69,13 +69,10 @@ async def test_a_plain_request_is_told_to_upgrade(client: ClientSession) -> None
         assert response.headers["Upgrade"] == "websocket"
 
 
-@pytest.mark.parametrize(
-    ("query", "status"), [({}, 401), ({"access_token": "x"}, 401), ({"since": "1"}, 401)]
-)
-async def test_without_a_key_there_are_no_events(
-    node: Node, query: dict[str, str], status: int
-) -> None:
+async def test_without_a_key_there_are_no_events(node: Node) -> None:
+    queries: tuple[dict[str, str], ...] = ({}, {"access_token": "x"}, {"since": "1"})
     async with node.client(None) as client:
-        with pytest.raises(WSServerHandshakeError) as caught:
-            await client.ws_connect(URL, params=query)
-        assert caught.value.status == status
+        for query in queries:
+            with pytest.raises(WSServerHandshakeError) as caught:
+                await client.ws_connect(URL, params=query)
+            assert caught.value.status == 401

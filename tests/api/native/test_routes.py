@@ -14,6 +14,7 @@ import pytest
 from aiohttp import ClientSession
 
 from api.native import wire
+from api.native.routes import ROUTES
 from siprec.feed import Subscription
 from siprec.session import LiveSession
 from storage.records import Participant
@@ -21,6 +22,19 @@ from tests.api.node import PEAKS, STARTED, Node
 
 T = TypeVar("T")
 SESSIONS, RECORDINGS = "/srs/v1/sessions", "/srs/v1/recordings"
+
+
+LEAST_ROLE = {
+    ("GET", "/srs/v1/sessions"): "control",
+    ("GET", "/srs/v1/sessions/{session_id}"): "control",
+    ("POST", "/srs/v1/sessions/{session_id}/{action}"): "control",
+    ("GET", "/srs/v1/events"): "control",
+    ("GET", "/srs/v1/recordings"): "operator",
+    ("GET", "/srs/v1/recordings/{recording_id}"): "operator",
+    ("GET", "/srs/v1/recordings/{recording_id}/media"): "operator",
+    ("GET", "/srs/v1/recordings/{recording_id}/peaks"): "operator",
+    ("DELETE", "/srs/v1/recordings/{recording_id}"): "admin",
+}
 
 
 async def _get(client: ClientSession, path: str, kind: type[T], **query: Any) -> T:
@@ -60,6 +74,10 @@ async def _until(subscription: Subscription, kind: str) -> None:
         async for change in subscription:
             if change.type == kind:
                 return
+
+
+def test_who_may_do_what() -> None:
+    assert {(route.method, route.path): route.role for route in ROUTES} == LEAST_ROLE
 
 
 async def test_a_live_session_is_listed_and_found(calling: Node) -> None:

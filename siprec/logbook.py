@@ -29,7 +29,6 @@ def current(live: LiveSession, recording: Recording, now: datetime) -> Recording
     """`recording` brought up to date with what its session knows."""
     return replace(
         recording,
-        participants=live.participants,
         warnings=live.warnings,
         pauses=live.pauses,
         marks=live.marks,
@@ -65,11 +64,11 @@ def resumed(pauses: tuple[Pause, ...], now: datetime) -> tuple[Pause, ...]:
     return (*pauses[:-1], replace(pauses[-1], ended_at=now))
 
 
-def participants(model: Model) -> tuple[Participant, ...]:
-    """The current parties, in the order the client declared them."""
+def participants(model: Model, *, past: bool = False) -> tuple[Participant, ...]:
+    """The parties in the order the client declared them; with `past`, whoever took part."""
     return tuple(
         Participant(person.participant_id, person.aor, person.name)
-        for person in model.participants()
+        for person in model.participants(past=past)
     )
 
 
@@ -79,7 +78,7 @@ def streams(live: LiveSession, model: Model) -> tuple[StreamRecord, ...]:
     Who calls is not said by RFC 7865; the first participant declared is taken as the caller, and
     streams without a known sender follow in the order they were offered.
     """
-    people = [person.participant_id for person in model.participants()]
+    people = [person.participant_id for person in model.participants(past=True)]
 
     def rank(number: int) -> tuple[int, int]:
         sender = model.sender_of(number)

@@ -88,4 +88,4 @@ def _with_sdp(offer: Offer, bodies: Bodies) -> Offer:
     try:
         return replace(offer, sdp=sdp.parse(bodies.sdp))
     except sdp.SdpError as error:
-        raise Refused(400, f"Session description: {error}") from error
+        raise Refused(error.status, str(error), error.warning) from error

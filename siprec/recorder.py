@@ -120,7 +120,7 @@ class Recorder:
         """
         session = self._dialogs[offer.dialog_id]
         plan = _plan(offer.sdp, session.plan) if offer.sdp else session.plan
-        model = _merged(session.metadata, offer, plan if offer.sdp else None)
+        model = _merged(session.metadata, offer, plan)
         if offer.sdp:
             streams.align(self._engine, session.live, plan, _ns(offer.received_at))
             session.answer = streams.answer(session.live, plan, self._host(offer), session.answer)
@@ -146,7 +146,7 @@ class Recorder:
         live = session.live
         at_ns = time.time_ns()
         if last:
-            session.metadata = _merged(session.metadata, last, None)
+            session.metadata = _merged(session.metadata, last, session.plan)
             self._refresh(session, last.warnings)
         del self._sessions[live.id]
         if live.state is State.PAUSED:
@@ -243,8 +243,6 @@ class Recorder:
         """Ids of all open dialogs."""
         return [*self._dialogs]
 
-    # what the above share
-
     def _host(self, offer: Offer) -> str:
         """The address to put into SDP: what is configured, or where the request came to."""
         bound = self._config.media.address
@@ -260,7 +258,8 @@ class Recorder:
         if live.recording:
             live.recording = replace(
                 live.recording,
-                siprec_session_ids=model.session_ids(),
+                siprec_session_ids=model.session_ids(past=True),
+                participants=logbook.participants(model, past=True),
                 streams=logbook.streams(live, model),
             )
         self._save(live)
@@ -394,7 +393,7 @@ def _plan(sdp: SessionDescription, previous: Plan | None) -> Plan:
         raise Refused(error.status, str(error), error.warning) from error
 
 
-def _merged(model: Model, offer: Offer, plan: Plan | None) -> Model:
+def _merged(model: Model, offer: Offer, plan: Plan) -> Model:
     if offer.metadata is None:
         return model
-    return merge(model, offer.metadata, plan.labels if plan else None, offer.received_at)
+    return merge(model, offer.metadata, plan.labels, offer.received_at)

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.conftest import migrated
 from tests.api.node import Node, running
+
+__all__ = ["migrated", "node"]
 
 
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[Node]:
+async def node(tmp_path: Path, migrated: Path) -> AsyncIterator[Node]:  # noqa: F811
     """A node that can record."""
-    async with running(tmp_path) as started:
+    async with running(tmp_path, migrated) as started:
         await started.engine.start()
         yield started
-        await started.engine.close()

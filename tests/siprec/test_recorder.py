@@ -281,3 +281,30 @@ async def test_trouble_with_the_disk_is_told_once_in_the_recording(node: Node) -
     for _ in range(2):
         node.engine.on_trouble(live.recording.id, "enospc")
     assert live.recording.warnings == ("enospc",)
+
+
+async def test_who_is_no_longer_named_stays_in_the_recording(node: Node) -> None:
+    recorder = node.services.recorder
+    recorder.begin(offer(metadata=document("complete", SESSION + ALICE + BOB)))
+    recorder.update(offer(sdp=None, metadata=document("complete", SESSION + BOB)))
+    live = recorder.sessions()[0]
+    assert live.recording
+    assert [p.aor for p in live.participants] == ["sip:bob@b.example"]
+    assert {p.aor for p in live.recording.participants} == {
+        "sip:alice@a.example",
+        "sip:bob@b.example",
+    }
+
+
+async def test_metadata_that_comes_after_the_media_finds_its_labels(node: Node) -> None:
+    recorder = node.services.recorder
+    recorder.begin(offer())
+    sends = (
+        ALICE + '<stream stream_id="czE="><label>2</label></stream>'
+        '<participantstreamassoc participant_id="YQ=="><send>czE=</send></participantstreamassoc>'
+    )
+    recorder.update(offer(sdp=None, metadata=document("complete", SESSION + sends)))
+    live = recorder.sessions()[0]
+    assert live.recording and live.warnings == ()
+    left = live.recording.streams[0]
+    assert (left.label, left.channel, left.participant_id) == ("2", 0, "YQ==")

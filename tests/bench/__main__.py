@@ -24,12 +24,12 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
 MARK = "<!-- figures: written by `python -m tests.bench --write-docs` -->"
 
 
-def write_docs(tables: Sequence[Table], path: Path = DOCUMENT) -> None:
-    """Replace everything below the mark in `docs/performance.md`."""
+def write_docs(tables: Sequence[Table], where: str, path: Path = DOCUMENT) -> None:
+    """Replace everything below the mark in `docs/performance.md`; `where`: on which machine."""
     head, mark, _ = path.read_text().partition(MARK)
     date = time.strftime("%Y-%m-%d")
     figures = "\n\n".join(map(str, tables))
-    path.write_text(f"{head}{mark}\n\nMeasured {date} on {machine.describe()}.\n\n{figures}\n")
+    path.write_text(f"{head}{mark}\n\nMeasured {date} on {where}.\n\n{figures}\n")
 
 
 def main() -> None:
@@ -42,14 +42,15 @@ def main() -> None:
     if unknown := set(options.names) - set(BENCHES):
         parser.error(f"no such figure: {', '.join(sorted(unknown))}")
     machine.raise_file_limit()
-    print(machine.describe(), flush=True)
+    where = machine.describe()
+    print(where, flush=True)
     tables: list[Table] = []
     for name in options.names or BENCHES:
         made = asyncio.run(BENCHES[name](options.quick))
         print("\n" + "\n\n".join(map(str, made)), flush=True)
         tables += made
     if options.write_docs:
-        write_docs(tables)
+        write_docs(tables, where)
 
 
 if __name__ == "__main__":

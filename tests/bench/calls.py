@@ -77,16 +77,22 @@ async def finish_generator(process: asyncio.subprocess.Process) -> dict[str, Any
 
 
 async def recordings(service: Service, count: int) -> list[dict[str, Any]]:
-    """The recordings that are finished, as soon as there are `count`."""
+    """The recordings that are finished, as soon as there are `count` and none is in the making."""
     async with asyncio.timeout(300):
         while True:
-            found: list[dict[str, Any]] = []
-            query = {"limit": "1000"}
-            while query:
-                page = await service.get("recordings", **query)
-                found += page["items"]
-                query = {"limit": "1000", "cursor": page["next"]} if page["next"] else {}
-            done = [item for item in found if item["status"] not in {"recording", "processing"}]
-            if len(done) >= count:
-                return done
+            if not (await service.get("recordings", status="processing", limit="1"))["items"]:
+                items = await everything(service)
+                done = [item for item in items if item["status"] != "recording"]
+                if len(done) >= count:
+                    return done
             await asyncio.sleep(1)
+
+
+async def everything(service: Service) -> list[dict[str, Any]]:
+    """All recordings, page by page."""
+    page = await service.get("recordings", limit="1000")
+    items = list(page["items"])
+    while page["next"]:
+        page = await service.get("recordings", limit="1000", cursor=page["next"])
+        items += page["items"]
+    return items

@@ -48,11 +48,13 @@ def raise_file_limit() -> None:
 
 
 def describe() -> str:
-    """The machine, in one line."""
+    """The machine and how busy it is, in one line."""
     models = (
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     )
     system = f"{platform.system()} {platform.release()}"
-    return f"{os.cpu_count()} x {next(models, 'CPU')}, {system}, Python {platform.python_version()}"
+    python = f"Python {platform.python_version()}"
+    load = f"load average {os.getloadavg()[0]:.1f}"
+    return f"{os.cpu_count()} x {next(models, 'CPU')}, {system}, {python}, {load}"

@@ -42,8 +42,8 @@ class Run:
 
     @property
     def us_per_packet(self) -> float:
-        """Microseconds of processor time."""
-        return self.cpu_s / self.sent * 1e6
+        """Microseconds of processor time for each packet that was not lost."""
+        return self.cpu_s / max(self.stored, 1) * 1e6
 
 
 async def baseline(streams: int, seconds: float) -> Run:

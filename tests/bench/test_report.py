@@ -29,9 +29,10 @@ def test_new_figures_replace_the_old(tmp_path: Path) -> None:
     path = tmp_path / "performance.md"
     path.write_text(f"# Text\n\n{MARK}\n\nold figures\n")
     for _ in range(2):
-        write_docs([TABLE], path)
+        write_docs([TABLE], "a machine", path)
     text = path.read_text()
     assert text.startswith(f"# Text\n\n{MARK}\n\nMeasured 20")
+    assert " on a machine.\n" in text
     assert text.count("## Speed") == 1
     assert "old" not in text
     assert MARK in DOCUMENT.read_text()

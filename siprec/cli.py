@@ -1,9 +1,12 @@
-"""The command line: `siprecd serve | check | recover | apikey add | version`."""
+"""The command line: `siprecd serve | check | recover | apikey add | version`.
+
+A command reads its configuration before it imports the rooms: a wrong key is named at once.
+"""
 
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +35,11 @@ def _config(path: Path | None) -> Config:
     return config
 
 
-def _run(work: Callable[[Config], Coroutine[Any, Any, int]], path: Path | None) -> None:
-    from siprec.app import StartError  # the rooms are loaded only once the config is known good
+def _run(work: Coroutine[Any, Any, int]) -> None:
+    from siprec.app import StartError
 
-    config = _config(path)
     try:
-        sys.exit(asyncio.run(work(config)))
+        sys.exit(asyncio.run(work))
     except StartError as error:
         click.echo(f"siprecd: {error}", err=True)
         sys.exit(1)
@@ -52,27 +54,30 @@ def main() -> None:
 @config_option
 def serve(path: Path | None) -> None:
     """Record until SIGTERM."""
+    config = _config(path)
     from siprec import app
 
-    _run(app.serve, path)
+    _run(app.serve(config))
 
 
 @main.command()
 @config_option
 def check(path: Path | None) -> None:
     """Say whether this set-up would work, and what to do where it would not."""
+    config = _config(path)
     from siprec import check as checks
 
-    _run(checks.check, path)
+    _run(checks.check(config))
 
 
 @main.command()
 @config_option
 def recover(path: Path | None) -> None:
     """Finish recordings that a crash cut off, without serving."""
+    config = _config(path)
     from siprec import app
 
-    _run(app.recover, path)
+    _run(app.recover(config))
 
 
 @main.group()
@@ -86,9 +91,10 @@ def apikey() -> None:
 @config_option
 def apikey_add(name: str, role: str, path: Path | None) -> None:
     """Make a key and print it, this once, on the last line."""
+    config = _config(path)
     from siprec import app
 
-    _run(lambda config: app.add_key(config, name, role), path)
+    _run(app.add_key(config, name, role))
 
 
 @main.command()

@@ -12,7 +12,7 @@ __all__ = ["migrated", "node"]
 
 
 @pytest.fixture
-async def node(tmp_path: Path, migrated: Path) -> AsyncIterator[Node]:  # noqa: F811
+async def node(tmp_path: Path, migrated: Path) -> AsyncIterator[Node]:
     """A node that can record."""
     async with running(tmp_path, migrated) as started:
         await started.engine.start()

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -68,12 +67,27 @@ def test_a_wrong_configuration_ends_the_start_with_its_reason(
     tmp_path: Path, text: str, environment: dict[str, str], words: list[str]
 ) -> None:
     (tmp_path / "srs.toml").write_text(text)
-    began = time.process_time()
     result = siprecd(tmp_path, "serve", "--config", "srs.toml", **environment)
-    assert time.process_time() - began < 60
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert all(word in line for word in words), line
+
+
+def test_the_rooms_are_not_loaded_for_a_wrong_configuration(tmp_path: Path) -> None:
+    (tmp_path / "srs.toml").write_text("[media]\nport_min = 70000\n")
+    code = (
+        "import sys; from siprec.cli import main\n"
+        "try: main(['serve', '--config', 'srs.toml'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'numpy', 'aiohttp', 'sqlalchemy'} & {*sys.modules}"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+    )
 
 
 def test_a_taken_port_is_said_plainly(tmp_path: Path) -> None:

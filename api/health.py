@@ -8,7 +8,6 @@ from typing import Literal
 from msgspec import Struct
 
 from api.services import Services
-from api.typed import Call, Nothing
 from siprec import __version__
 from storage.records import RecordingQuery, StorageError
 
@@ -37,7 +36,7 @@ class Doctor:
         self._question: asyncio.Task[bool] | None = None
         self._asked_at = 0.0
 
-    async def get_health(self, _: Call[Nothing] | None = None) -> Health:
+    async def examine(self) -> Health:
         """How the recorder is; known within `WAIT_S`."""
         recorder = self._services.recorder
         database = await self._database_answers()

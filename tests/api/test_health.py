@@ -60,11 +60,11 @@ async def test_a_database_that_went_and_came_back(
     doctor = Doctor(replace(node.services, catalog=Catalog(database)), clock)
     file = tmp_path / "other.db"
     file.rename(tmp_path / "away.db")
-    assert await doctor.get_health() == ILL
+    assert await doctor.examine() == ILL
     (tmp_path / "away.db").rename(file)
-    assert await doctor.get_health() == ILL, "an answer holds for a while"
+    assert await doctor.examine() == ILL, "an answer holds for a while"
     clock.now += FRESH_S + 0.1
-    assert await doctor.get_health() == WELL
+    assert await doctor.examine() == WELL
 
 
 async def test_a_database_that_does_not_answer_is_not_waited_for(
@@ -76,11 +76,11 @@ async def test_a_database_that_does_not_answer_is_not_waited_for(
         async with AsyncExitStack() as stack:
             for _ in range(POOL_SIZE):
                 await stack.enter_async_context(database.reading())
-            assert await doctor.get_health() == ILL
+            assert await doctor.examine() == ILL
             assert doctor._question and not doctor._question.done()
         await asyncio.wait({doctor._question})
         clock.now += FRESH_S + 0.1
-        assert await doctor.get_health() == WELL
+        assert await doctor.examine() == WELL
 
 
 async def test_a_question_still_open_is_forgotten(node: Node, database: Database) -> None:
@@ -89,6 +89,6 @@ async def test_a_question_still_open_is_forgotten(node: Node, database: Database
     async with AsyncExitStack() as stack:
         for _ in range(POOL_SIZE):
             await stack.enter_async_context(database.reading())
-        await doctor.get_health()
+        await doctor.examine()
         await doctor.close()
         assert doctor._question and doctor._question.cancelled()

@@ -18,13 +18,17 @@ FRESH_S = 1.0
 """How long an answer of the database holds, so that asking us cannot load it."""
 
 
+Database = Literal["ok", "behind", "unavailable"]
+"""`behind`: it can be read, but what is recorded waits to be written."""
+
+
 class Health(Struct, frozen=True):
-    """State of the whole: `draining` before a stop, `degraded` while the database is away."""
+    """State of the whole: `draining` before a stop, `degraded` while the database is not well."""
 
     status: Literal["ok", "draining", "degraded"]
     version: str
     sessions: int
-    database: Literal["ok", "unavailable"]
+    database: Database
 
 
 class Doctor:
@@ -39,13 +43,13 @@ class Doctor:
     async def examine(self) -> Health:
         """How the recorder is; known within `WAIT_S`."""
         recorder = self._services.recorder
-        database = await self._database_answers()
-        status: Literal["ok", "degraded"] = "ok" if database else "degraded"
+        database = await self._database()
+        status: Literal["ok", "degraded"] = "ok" if database == "ok" else "degraded"
         return Health(
             status=status if recorder.accepting else "draining",
             version=__version__,
             sessions=len(recorder.sessions()),
-            database="ok" if database else "unavailable",
+            database=database,
         )
 
     async def close(self) -> None:
@@ -53,6 +57,11 @@ class Doctor:
         if self._question:
             self._question.cancel()
             await asyncio.wait({self._question}, timeout=WAIT_S)
+
+    async def _database(self) -> Database:
+        if not await self._database_answers():
+            return "unavailable"
+        return "behind" if self._services.writer.behind else "ok"
 
     async def _database_answers(self) -> bool:
         question = self._question

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from siprec.session import ControlFailed, InvalidTransition, UnknownSession
+from siprec.session import ControlFailed, InvalidTransition, NotFinished, UnknownSession
 from storage.records import InvalidQuery, StorageUnavailable, UnknownFile, UnknownRecording
 
 CONTENT_TYPE = "application/problem+json"
@@ -22,6 +22,7 @@ ERRORS: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (
     (UnknownFile, HTTPStatus.NOT_FOUND, "the file is gone"),
     (InvalidQuery, HTTPStatus.BAD_REQUEST, ""),
     (InvalidTransition, HTTPStatus.CONFLICT, ""),
+    (NotFinished, HTTPStatus.CONFLICT, ""),
     (
         ControlFailed,
         HTTPStatus.SERVICE_UNAVAILABLE,

@@ -20,7 +20,7 @@ from media.renderer import Renderer
 from media.spec import MediaError, MediaFile, Rendered, RenderedStream, StreamReport
 from siprec.feed import EventFeed, FeedEvent
 from siprec.paused import MEMORY
-from siprec.session import Actor, RecorderError
+from siprec.session import Actor, NotFinished, RecorderError
 from storage import sidecar
 from storage.blobs.base import BlobStore
 from storage.catalog import Catalog
@@ -38,13 +38,11 @@ logger = structlog.get_logger(__name__)
 
 RETRY_S = (1, 5, 15, 60, 300)
 """Pauses between attempts to finish a recording; after the last one its spool is kept."""
+PATIENCE_S = 2.0
+"""How long a request waits for a catalogue that is behind."""
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], None]
 """Runs a coroutine in the background, by name; its failure is logged and ends nothing else."""
-
-
-class NotFinished(RecorderError):
-    """The recording has no file yet: it is still growing or being rendered."""
 
 
 class Archive:
@@ -235,12 +233,20 @@ class Archive:
         recording = await self.get(recording_id)
         if recording.status in {"recording", "processing"}:
             raise NotFinished(f"recording {recording_id} is {recording.status}")
-        await self._writer.stored(recording_id)
+        await self._settled(recording_id)
         await self._catalog.delete(recording_id)
         for file in recording.files:
             await asyncio.to_thread(self._blobs.delete, file.key)
         logger.warning("recording_deleted", recording=recording_id, actor=actor.name)
         self._publish("recording.deleted", recording, actor.name)
+
+    async def _settled(self, recording_id: str) -> None:
+        """Nothing of a recording waits for the catalogue any more. Raises StorageUnavailable."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._writer.stored(recording_id)
+        except TimeoutError as error:
+            raise StorageUnavailable("the catalogue is behind") from error
 
     async def leftovers(self) -> list[Recording]:
         """Recordings a crash cut off, as far as spool folder and catalogue tell. Reads only."""

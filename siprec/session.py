@@ -83,6 +83,10 @@ class ControlFailed(RecorderError):
     """The media process did not confirm in time. A pause or stop asked for stays asked for."""
 
 
+class NotFinished(RecorderError):
+    """The recording has no file yet: it is still growing or being rendered."""
+
+
 class Refused(RecorderError):
     """An offer the recorder will not take; `status` is the SIP answer."""
 

@@ -42,6 +42,11 @@ class CatalogWriter:
         """Recordings whose newest state is not stored yet."""
         return len(self._pending)
 
+    @property
+    def behind(self) -> bool:
+        """Whether the catalogue refuses writes at present."""
+        return self._behind_since is not None
+
     def put(self, recording: Recording) -> None:
         """Have the record stored in place of any earlier one of its id. Never waits or fails."""
         self._refused.pop(recording.id, None)

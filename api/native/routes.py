@@ -16,7 +16,7 @@ from api.native import encode, events, wire
 from api.problem import ApiError
 from api.typed import Call, Route
 from siprec.recorder import Recorder
-from siprec.session import AlreadyInState, RecorderError, UnknownSession
+from siprec.session import AlreadyInState, UnknownSession
 from storage import records
 
 MEDIA_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg", "peaks": "application/json"}
@@ -88,10 +88,7 @@ async def get_peaks(call: Call[wire.OneRecording]) -> web.StreamResponse:
 
 async def delete_recording(call: Call[wire.OneRecording]) -> None:
     """Remove a finished recording with its files."""
-    try:
-        await call.services.recorder.delete(call.ask.recording_id, call.actor)
-    except RecorderError as error:
-        raise ApiError(HTTPStatus.CONFLICT, str(error)) from error
+    await call.services.recorder.delete(call.ask.recording_id, call.actor)
 
 
 def _as_of_now(recorder: Recorder, row: records.Recording) -> records.Recording:

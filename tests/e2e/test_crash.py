@@ -155,11 +155,20 @@ async def test_a_locked_database_delays_neither_calls_nor_pauses(folder: Path) -
                 await srs.control(session["id"], "resume")
             await call.play(0.4)
             await call.bye()
+        async with asyncio.timeout(5):
+            while await health(srs) != "behind":
+                await asyncio.sleep(0.05)
         lock.rollback()
         lock.close()
         recording = await srs.recording(call.call_id)
         assert recording["status"] == "complete"
         assert len(heard((await srs.channels(recording["id"]))[:, 0])) >= 38
+
+
+async def health(srs: Srs) -> str:
+    """What the recorder says of its database."""
+    async with srs.request("GET", "/health") as response:
+        return str((await response.json())["database"])
 
 
 async def test_a_database_that_is_gone_at_the_start_loses_no_call(folder: Path) -> None:

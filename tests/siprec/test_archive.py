@@ -13,8 +13,8 @@ import pytest
 
 from config.schema import Render
 from media import spool
-from siprec.archive import Archive, NotFinished
-from siprec.session import Actor
+from siprec.archive import Archive
+from siprec.session import Actor, NotFinished
 from storage import sidecar
 from storage.records import Pause, Recording, StreamRecord, UnknownRecording
 from tests.api.node import Node

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from media import wire
@@ -91,6 +92,8 @@ class MediaProcess:
         self._hang_up()
         await self._bury(CLOSE_S)
         self._give_up(0)
+        if self._supervisor and not self._supervisor.cancelled():
+            self._supervisor.result()
 
     def number(self) -> int:
         """The next command's number."""
@@ -131,10 +134,31 @@ class MediaProcess:
                     return
 
     async def _launch(self) -> None:
-        """Start a process, tell it what the last one knew, and give it what is left to do."""
+        """Start a process, tell it what the last one knew, and give it what is left to do.
+
+        Raises `MediaUnavailable`; there may be half a process then.
+        """
+        self._lost.clear()
+        try:
+            async with asyncio.timeout(START_S):
+                await self._spawn()
+                await self._ready.wait()
+        except (OSError, TimeoutError) as error:
+            self._lost.set()
+            raise MediaUnavailable("the media process did not start") from error
+        if self._lost.is_set():
+            raise MediaUnavailable("the media process ended at once")
+        for order in self._restore():
+            order.restores = True
+            self._orders[order.command.number] = order
+        again = sorted(self._orders.values(), key=lambda o: (not o.restores, o.command.number))
+        self._unsent.extend(again)
+        self._pump()
+
+    async def _spawn(self) -> None:
+        """Begin a process at the other end of a new pipe; raises OSError."""
         self._pipe, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._pipe.setblocking(False)
-        self._lost.clear()
         with theirs:
             self._child = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "media.worker", str(theirs.fileno()), *self._arguments),
@@ -143,19 +167,6 @@ class MediaProcess:
                 start_new_session=True,
             )
         asyncio.get_running_loop().add_reader(self._pipe, self._read)
-        try:
-            async with asyncio.timeout(START_S):
-                await self._ready.wait()
-        except TimeoutError:
-            self._lost.set()
-        if self._lost.is_set():
-            raise MediaUnavailable("the media process did not start")
-        for order in self._restore():
-            order.restores = True
-            self._orders[order.command.number] = order
-        again = sorted(self._orders.values(), key=lambda o: (not o.restores, o.command.number))
-        self._unsent.extend(again)
-        self._pump()
 
     def _hang_up(self) -> None:
         """Close the pipe."""
@@ -174,7 +185,8 @@ class MediaProcess:
             async with asyncio.timeout(patience_s):
                 await self._child.wait()
         except TimeoutError:
-            self._child.kill()
+            with suppress(ProcessLookupError):
+                self._child.kill()
             await self._child.wait()
         self._child = None
 

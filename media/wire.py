@@ -99,5 +99,17 @@ AnyCommand = Open | AnyCut | Report
 AnyAnswer = Ready | Done | Trouble
 
 encode = msgpack.Encoder().encode
-decode_command = msgpack.Decoder[AnyCommand](AnyCommand).decode
-decode_answer = msgpack.Decoder[AnyAnswer](AnyAnswer).decode
+_commands = msgpack.Decoder[AnyCommand](AnyCommand)
+_answers = msgpack.Decoder[AnyAnswer](AnyAnswer)
+
+
+def decode_command(record: bytes) -> AnyCommand:
+    """A command from its record."""
+    command: AnyCommand = _commands.decode(record)
+    return command
+
+
+def decode_answer(record: bytes) -> AnyAnswer:
+    """An answer from its record."""
+    answer: AnyAnswer = _answers.decode(record)
+    return answer

@@ -65,6 +65,8 @@ class Worker:
         self._collector.sweep_open()
         for session in self._sessions.values():
             session.close(None)
+            for stream in session.streams.values():
+                stream.close()
         self._synchroniser.close()
 
     def _obey(self, due_ns: int) -> bool:

@@ -99,12 +99,12 @@ async def disturb(service: Service, call_id: str, count: int, rng: random.Random
     session = (await service.session(call_id))["id"]
     pauses = []
     for _ in range(count):
-        await asyncio.sleep(rng.uniform(0.05, 0.3))
+        await asyncio.sleep(rng.uniform(0.1, 0.7))
         body = {"fill": rng.choice(("silence", "cut")), "reason": "bench"}
         asked = clock()
         await service.post(f"sessions/{session}/pause", body)
         pause = Pause(asked, clock())
-        await asyncio.sleep(rng.uniform(0.05, 0.3))
+        await asyncio.sleep(rng.uniform(0.1, 0.7))
         pause.resume_asked = clock()
         await service.post(f"sessions/{session}/resume")
         pause.resume_answered = clock()
@@ -123,7 +123,7 @@ class Trial:
 
 async def one_call(service: Service, agent: Agent, count: int, seed: int) -> Trial:
     """A call paused `count` times."""
-    frames = [numbered(int(count * 0.8 / FRAME_S))] * 2
+    frames = [numbered(int(count * 1.6 / FRAME_S))] * 2
     rng = random.Random(seed)
     await asyncio.sleep(rng.uniform(0, 0.5))
     async with RecordingClient(agent, frames, seed=seed) as call:

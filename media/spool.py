@@ -18,7 +18,7 @@ import hashlib
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -219,13 +219,17 @@ def scan(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{SUFFIX}"))
 
 
-def ends_paused(path: Path) -> bool:
-    """Whether the last thing said about pausing, as far as the spool is whole, is `pause`.
+def read_events(path: Path) -> tuple[SpoolEvent, ...]:
+    """The events of a spool as far as it is whole, without its packets.
 
-    False if nothing is readable. Raises OSError if the file is not.
+    None if nothing is readable. Raises OSError if the file is not.
     """
     with path.open("rb") as file:
-        events = [_event(block.body) for block in _blocks(file) if block.kind == EVENT]
+        return tuple(_event(block.body) for block in _blocks(file) if block.kind == EVENT)
+
+
+def ends_paused(events: Iterable[SpoolEvent]) -> bool:
+    """Whether the last thing said about pausing is `pause`."""
     kinds = [event.kind for event in events if event.kind in {"pause", "resume"}]
     return kinds[-1:] == ["pause"]
 

@@ -31,6 +31,7 @@ from storage.records import (
     StorageError,
     StorageUnavailable,
     StreamRecord,
+    UnknownRecording,
 )
 from storage.writer import CatalogWriter
 
@@ -38,6 +39,8 @@ logger = structlog.get_logger(__name__)
 
 RETRY_S = (1, 5, 15, 60, 300)
 """Pauses between attempts to finish a recording; after the last one its spool is kept."""
+NOTES_INTERVAL_S = 0.1
+"""How long sidecars are collected: threads cost more than files."""
 PATIENCE_S = 2.0
 """How long a request waits for a catalogue that is behind."""
 
@@ -83,12 +86,16 @@ class Archive:
         while True:
             await self._noted.wait()
             self._noted.clear()
-            while self._notes:
-                _, recording = self._notes.popitem()
-                try:
-                    await asyncio.to_thread(sidecar.write, self._spool_folder, recording)
-                except StorageError as error:
-                    logger.error("sidecar_failed", recording=recording.id, error=str(error))
+            notes, self._notes = self._notes, {}
+            await asyncio.to_thread(self._write_sidecars, notes)
+            await asyncio.sleep(NOTES_INTERVAL_S)
+
+    def _write_sidecars(self, notes: dict[str, Recording]) -> None:
+        for recording in notes.values():
+            try:
+                sidecar.write(self._spool_folder, recording)
+            except StorageError as error:
+                logger.error("sidecar_failed", recording=recording.id, error=str(error))
 
     def finish(self, recording: Recording, reports: list[StreamReport]) -> None:
         """Take over an ended recording; returns at once, the work goes on in the background."""
@@ -249,13 +256,25 @@ class Archive:
             raise StorageUnavailable("the catalogue is behind") from error
 
     async def leftovers(self) -> list[Recording]:
-        """Recordings a crash cut off, as far as spool folder and catalogue tell. Reads only."""
+        """Recordings an earlier process did not finish, as far as spools and catalogue tell."""
         found = await asyncio.to_thread(self._leftovers_on_disk)
+        for recording_id in [*found]:
+            if await self._is_booked(recording_id):
+                source = spool.path_of(self._spool_folder, recording_id)
+                await asyncio.to_thread(self._forget_spool, source, recording_id)
+                del found[recording_id]
         try:
             booked = {row.id: row for row in await self._catalog.unfinished()}
         except StorageUnavailable:
             booked = {}
         return [*({**booked, **found}).values()]
+
+    async def _is_booked(self, recording_id: str) -> bool:
+        """Whether the catalogue has the final row: the process ended just before it tidied up."""
+        try:
+            return bool((await self._catalog.get(recording_id)).files)
+        except (UnknownRecording, StorageUnavailable):
+            return False
 
     def _leftovers_on_disk(self) -> dict[str, Recording]:
         found: dict[str, Recording] = {}
@@ -267,7 +286,11 @@ class Archive:
                 path.replace(path.with_suffix(".damaged"))
         for path in spool.scan(self._spool_folder):
             known = found.get(path.stem) or _unknown(path)
-            found[path.stem] = replace(known, paused_at_end=spool.ends_paused(path))
+            events = spool.read_events(path)
+            reason = "" if any(event.kind == "stop" for event in events) else "crash"
+            found[path.stem] = replace(
+                known, reason=reason, paused_at_end=spool.ends_paused(events)
+            )
         return found
 
     async def ended_paused(self) -> list[Recording]:
@@ -279,14 +302,15 @@ class Archive:
             return []
 
     def recover(self, leftovers: list[Recording]) -> None:
-        """Finish what a crash cut off, in the background."""
+        """Finish what an earlier process did not, in the background."""
         for recording in leftovers:
-            cut_off = replace(recording, reason="crash", ended_at=None)
             if spool.path_of(self._spool_folder, recording.id).exists():
                 logger.warning("recovering", recording=recording.id, call_id=recording.call_id)
-                self.finish(replace(cut_off, status="processing"), [])
+                self.finish(replace(recording, status="processing"), [])
             else:
-                self._book(replace(cut_off, status="failed", ended_at=datetime.now(UTC)))
+                lost = replace(recording, status="failed", reason="crash")
+                self._book(replace(lost, ended_at=recording.ended_at or datetime.now(UTC)))
+                sidecar.remove(self._spool_folder, recording.id)
 
 
 def _channel(stream: StreamRecord) -> int:

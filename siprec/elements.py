@@ -128,5 +128,7 @@ class ParticipantStream(Element):
 
 def overlaid(old: E, new: Element) -> E:
     """Return `old` with all that `new`, of the same kind, says; what it does not say is kept."""
+    if old is new:
+        return old
     said = {field.name: getattr(new, field.name) for field in fields(new)}
     return replace(old, **{name: value for name, value in said.items() if value is not None})

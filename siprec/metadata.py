@@ -181,10 +181,17 @@ def _accepted(entries: Mapping[Key, Entry], document: Document, at: datetime) ->
         others = [(name, key[1]) for name in IDENTIFIED if name != key[0]]
         if key[0] in IDENTIFIED and any(k in entries or k in accepted for k in others):
             continue
-        began = at if element.began is UNREADABLE else element.began
-        ended = at if element.ended is UNREADABLE else element.ended
-        accepted[key] = replace(element, began=began, ended=ended)
+        accepted[key] = _dated(element, at)
     return accepted
+
+
+def _dated(element: Element, at: datetime) -> Element:
+    """A time that was stated but cannot be read is that of receipt."""
+    began = at if element.began is UNREADABLE else element.began
+    ended = at if element.ended is UNREADABLE else element.ended
+    if began is element.began and ended is element.ended:
+        return element
+    return replace(element, began=began, ended=ended)
 
 
 def _entered(

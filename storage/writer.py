@@ -13,8 +13,9 @@ import structlog
 from storage.catalog import Catalog
 from storage.records import Recording, StorageError, StorageUnavailable
 
-LINGER_S = 0.2
-"""How long to collect before storing: a transaction costs much more than a record in it."""
+LINGER_S = 1.0
+"""How long to collect after storing: a transaction costs much more than a record in it. What comes
+after a quiet second is stored at once."""
 BATCH = 100
 """Most records in one transaction; keeps the write lock short."""
 FIRST_DELAY_S = 0.1
@@ -81,11 +82,11 @@ class CatalogWriter:
         """Store what is put, in order, until cancelled."""
         while True:
             await self._put.wait()
-            await self._pause(LINGER_S)
             self._put.clear()
             while self._pending:
                 await self._store()
             self._caught_up()
+            await self._pause(LINGER_S)
 
     async def _store(self) -> None:
         """Store the oldest of what is pending, with as many attempts as it takes."""

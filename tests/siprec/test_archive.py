@@ -179,6 +179,28 @@ async def test_leftovers_are_finished_as_cut_off(node: Node) -> None:
     assert await archive(node).leftovers() == []
 
 
+async def test_what_had_ended_before_the_crash_is_complete(node: Node) -> None:
+    grown(node, "r1")
+    sidecar.write(node.folder / "spool", row("r1"))
+    archive(node).recover(await archive(node).leftovers())
+    assert (await settled(node)).status == "complete"
+
+
+async def test_what_was_booked_before_the_crash_is_only_tidied_up(node: Node) -> None:
+    grown(node)
+    archive(node).finish(row(), [])
+    done = await settled(node)
+    await node.services.writer.stored("r1")
+    grown(node, "r1", ended=False)
+    sidecar.write(node.folder / "spool", row("r1", status="recording"))
+    sidecar.write(node.folder / "spool", row("r2", status="recording"))
+    leftovers = await archive(node).leftovers()
+    assert [each.id for each in leftovers] == ["r2"]
+    archive(node).recover(leftovers)
+    assert (await node.services.catalog.get("r1")).files == done.files
+    assert list((node.folder / "spool").glob("r*")) == []
+
+
 async def test_a_damaged_sidecar_is_set_aside(node: Node) -> None:
     folder = node.folder / "spool"
     (folder / "r1.json").write_bytes(b"{")

@@ -1,11 +1,15 @@
 """RTP and RTCP datagrams for tests, composed field by field, and areas full of them."""
 
+import socket
 import struct
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from media import rtp
+from media.ports import SO_TIMESTAMPNS
 from media.receiver import STRIDE
 
 
@@ -60,3 +64,19 @@ def sender_report(ssrc: int, ntp: int, blocks: int = 0) -> bytes:
     """An SR with a 64-bit NTP time stamp."""
     body = struct.pack("!IQIII", ssrc, ntp, 0, 1, 160) + bytes(24 * blocks)
     return struct.pack("!BBH", 0x80 | blocks, 200, len(body) // 4) + body
+
+
+@contextmanager
+def stamped_arrivals() -> Iterator[None]:
+    """Have the kernel stamp packets when they arrive; it begins some time after being asked."""
+    with socket.socket(type=socket.SOCK_DGRAM) as end:
+        end.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        end.bind(("127.0.0.1", 0))
+        stamp_ns, sent_ns = 1, 0
+        while stamp_ns > sent_ns:
+            end.sendto(b"?", end.getsockname())
+            sent_ns = time.time_ns()
+            _, ((_, _, stamp), *_), _, _ = end.recvmsg(1, 64)
+            seconds, nanoseconds = struct.unpack("qq", stamp)
+            stamp_ns = seconds * 1_000_000_000 + nanoseconds
+        yield

@@ -12,7 +12,7 @@ from media import receiver
 from media.ports import SO_TIMESTAMPNS
 from media.receiver import RtpReceiver
 from media.rtp import PacketBatch
-from tests.media.datagrams import datagram
+from tests.media.datagrams import datagram, stamped_arrivals
 
 
 class Ends:
@@ -47,6 +47,12 @@ class Ends:
                 )
                 payload = payload[length:]
         return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def stamps() -> Iterator[None]:
+    with stamped_arrivals():
+        yield
 
 
 @pytest.fixture

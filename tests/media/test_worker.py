@@ -12,7 +12,7 @@ import pytest
 from media import spool, wire
 from media.spec import DISCARD, StreamSpec, Target
 from media.worker import Worker
-from tests.media.datagrams import datagram
+from tests.media.datagrams import datagram, stamped_arrivals
 
 CNAME = b"0123456789abcdef"
 
@@ -82,6 +82,12 @@ class Remote:
         assert not self.thread.is_alive()
         for each in [self.sender, self._worker_end, *self.sockets]:
             each.close()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def stamps() -> Iterator[None]:
+    with stamped_arrivals():
+        yield
 
 
 @pytest.fixture

@@ -24,10 +24,12 @@ PERSISTENCE = 3_000
 """Packets (60 s of 20 ms) within which a burst after a stall has caught up."""
 MAX_JUMPS = 1_000
 """A source with more has no clock to speak of."""
+MAX_HELD = 10_000
+"""A clock that stands still in each pause of speech does so once in some seconds, for hours."""
 MAX_DROPOUT = 3_000
 """Missing sequence numbers beyond which a source has restarted (RFC 3550 A.1)."""
 MIN_STEPS = 8
-"""Consecutive packets needed to judge a clock by."""
+"""Packets needed to judge a clock by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ def segments(source: Arrivals) -> tuple[list[Segment], bool]:
     if not len(edges):
         return [_segment(source, np.arange(len(source.size)), clock)], plausible
     members = _identities(heard, edges)[np.maximum(np.cumsum(source.audio) - 1, 0)]
-    stretches = [np.flatnonzero(members == i) for i in range(int(members.max()) + 1)]
+    parts = np.cumsum(np.bincount(members))[:-1]
+    stretches = np.split(np.argsort(members, kind="stable"), parts)
     stretches = [rows for rows in stretches if source.audio[rows].sum() > 1] or stretches
     return [_segment(source.take(rows), rows, clock) for rows in stretches], plausible
 
@@ -109,16 +112,15 @@ def _steps(heard: Arrivals, clock: int | None) -> tuple[Ints, Ints, Ints, Ints]:
 
 
 def _plausible(heard: Arrivals) -> bool:
-    """Whether the timestamps mostly advance as packets follow each other."""
+    """Whether the timestamps mostly advance as packets follow each other, and jump now and then."""
     time, sequence, arrival, size = _steps(heard, None)
-    follows = sequence == 1
-    if np.count_nonzero(follows) < MIN_STEPS:
+    if len(time) < MIN_STEPS:
         return True
     steady = 2 * np.abs(time - size) <= size
     silent = (time > size) & (4 * np.abs(time - arrival) <= time)
-    jumps = (np.abs(time - arrival) > DISAGREEMENT) & ~steady
-    good = np.count_nonzero((steady | silent)[follows])
-    return bool(2 * good >= np.count_nonzero(follows) and np.count_nonzero(jumps) <= MAX_JUMPS)
+    good = (steady | silent)[sequence == 1]
+    jumps = np.count_nonzero((np.abs(time - arrival) > DISAGREEMENT) & ~steady)
+    return bool(2 * np.count_nonzero(good) >= len(good) and jumps <= min(MAX_JUMPS, len(time) / 2))
 
 
 def _edges(heard: Arrivals, clock: int | None) -> Ints:
@@ -131,7 +133,7 @@ def _edges(heard: Arrivals, clock: int | None) -> Ints:
     jump = off & (np.abs(time - sequence * size) > DISAGREEMENT)
     edges: list[int] = [0, *(np.flatnonzero(jump) + 1).tolist(), len(heard.size)]
     lag = np.concatenate((np.zeros(1, np.int64), np.cumsum(behind)))
-    for row in (np.flatnonzero(off & ~jump & (behind > 0)) + 1).tolist():
+    for row in (np.flatnonzero(off & ~jump & (behind > 0)) + 1).tolist()[:MAX_HELD]:
         if _held(lag, edges, row):
             insort(edges, row)
     return np.array(edges[1:-1], np.int64)
@@ -173,7 +175,7 @@ def _segment(stretch: Arrivals, rows: Ints, clock: int | None) -> Segment:
     received = len(rows)
     extended = unwrap(stretch.sequence_number)
     if not (np.diff(extended) > 0).all():
-        order = _distinct(extended, None if clock else stretch.timestamp)
+        order = _distinct(stretch, extended, counted=clock is not None)
         extended, stretch, rows = extended[order], stretch.take(order), rows[order]
     audio = np.flatnonzero(stretch.audio)
     heard = stretch if len(audio) == len(rows) else stretch.take(audio)
@@ -188,14 +190,16 @@ def _segment(stretch: Arrivals, rows: Ints, clock: int | None) -> Segment:
     )
 
 
-def _distinct(extended: Ints, timestamp: NDArray[np.uint32] | None) -> Ints:
+def _distinct(stretch: Arrivals, extended: Ints, *, counted: bool) -> Ints:
     """Rows in sequence order, of duplicates the first. A number that comes again with another
-    timestamp is not a duplicate but a sender that counts anew.
+    timestamp is not a duplicate but a sender that counts anew, unless its timestamps are worthless
+    and the numbers counted instead.
     """
     order = np.argsort(extended, kind="stable")
     again = np.diff(extended[order]) == 0
-    if timestamp is not None:
-        again &= np.diff(timestamp[order]) == 0
+    again &= np.diff(stretch.audio[order]) == 0
+    if not counted:
+        again &= np.diff(stretch.timestamp[order]) == 0
     distinct: Ints = order[np.append(True, ~again)]
     return distinct
 

@@ -17,16 +17,14 @@ from media.reorder import DISAGREEMENT, Arrivals, Flags, Ints, Segment, segments
 
 MAX_SOURCES = 32
 """Sources kept of one stream: the ones with the most packets."""
+MAX_SEGMENTS = 20_000
+"""Beyond, no further source of a stream is looked at."""
 ANCHOR = 8_000
 """One second of arrivals decides where a segment begins."""
 SNAP = 320
 """40 ms: as far as jitter moves the first packet of a new source."""
 YIELD = 800
 """100 ms: how long stragglers of a source that has ended may still come."""
-MAX_AHEAD = 7_200
-"""0.9 s: a packet that would play later than this after it arrived has no plausible timestamp."""
-DRIFT = 4_000
-"""One sample in so many (250 ppm) is what a sender's clock may run fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +70,23 @@ class _Stretch:
 
     @property
     def first(self) -> int:
+        """When it began to arrive."""
         return int(self.segment.arrivals.position.min())
 
-    def end_by(self, position: int) -> int | None:
-        """Where it had got to by then; None if it had not begun, or was still going on."""
-        at = self.segment.arrivals.position
-        gone = at <= position + YIELD
-        if not gone.any() or (~gone & (at <= position + 3 * YIELD)).any():
-            return None
+    @property
+    def last(self) -> int:
+        """When its last packet arrived."""
+        return int(self.segment.arrivals.position.max())
+
+    def end(self, arrived: int) -> int:
+        """Where it had got to with what had arrived by then (at least one packet)."""
+        gone = self.segment.arrivals.position <= arrived
         return int((self.start + self.segment.arrivals.size)[gone].max())
+
+    def rests(self, since: int, until: int) -> bool:
+        """Whether it had begun, and nothing of it arrived in that span."""
+        at = self.segment.arrivals.position
+        return bool((at <= since).any() and not ((at > since) & (at <= until)).any())
 
 
 def place(stream: Arrivals, ssrc: NDArray[np.uint32], rows: Ints, limit: int) -> Placed:
@@ -93,6 +99,9 @@ def place(stream: Arrivals, ssrc: NDArray[np.uint32], rows: Ints, limit: int) ->
     warnings = {"ssrc_flood"} if flood else set()
     lost = duplicates = 0
     for members in sources:
+        if len(stretches) > MAX_SEGMENTS:
+            warnings.add("timestamps_implausible")
+            break
         source = stream.take(members)
         found, plausible = segments(source)
         warnings |= set() if plausible else {"timestamps_implausible"}
@@ -100,8 +109,7 @@ def place(stream: Arrivals, ssrc: NDArray[np.uint32], rows: Ints, limit: int) ->
         duplicates += sum(segment.duplicates for segment in found)
         stretches += [_anchored(segment, rows[members]) for segment in found]
     stretches.sort(key=lambda stretch: stretch.first)
-    for index, stretch in enumerate(stretches):
-        _settle(stretch, stretches[:index])
+    _settle(stretches)
     bridges = [_bridges(stretch) for stretch in stretches]
     kept = [_sound(stretch, limit) for stretch in stretches]
     if any(len(frames.rows) < len(s.rows) for frames, s in zip(kept, stretches, strict=True)):
@@ -135,21 +143,28 @@ def _anchored(segment: Segment, rows: Ints) -> _Stretch:
     return _Stretch(segment, rows[segment.rows], start)
 
 
-def _settle(stretch: _Stretch, earlier: list[_Stretch]) -> None:
-    """Move a segment to where the last one before it ended, if it would overlap or nearly touch."""
-    first = stretch.first
-    ends = [end for other in earlier if (end := other.end_by(first)) is not None]
-    begin = int(stretch.start.min())
-    if ends and begin - max(ends) <= SNAP:
-        stretch.start += max(ends) - begin
+def _settle(stretches: list[_Stretch]) -> None:
+    """Move each segment to where the one before it ended, if it would overlap or nearly touch.
+
+    The one before is what had ended, or for a while sent nothing, when the segment began.
+    """
+    lasts, ends = (np.zeros(len(stretches), np.int64) for _ in range(2))
+    for index, stretch in enumerate(stretches):
+        late = stretch.first + YIELD
+        over = lasts[:index] <= late
+        before = [int(ends[:index][over].max())] if over.any() else []
+        running = (stretches[other] for other in np.flatnonzero(~over))
+        before += [other.end(late) for other in running if other.rests(late, late + 2 * YIELD)]
+        begin = int(stretch.start.min())
+        if before and begin - max(before) <= SNAP:
+            stretch.start += max(before) - begin
+        lasts[index], ends[index] = stretch.last, stretch.end(stretch.last)
 
 
 def _sound(stretch: _Stretch, limit: int) -> Frames:
-    """The packets that play within the recording, not long after they arrived."""
-    size, arrival = stretch.segment.arrivals.size, stretch.segment.arrivals.position
-    latest = np.minimum(arrival + MAX_AHEAD + arrival // DRIFT, limit)
-    frames = Frames(stretch.rows, stretch.start, size)
-    keep = (frames.start >= 0) & (frames.start + size <= latest)
+    """The packets that play within the recording."""
+    frames = Frames(stretch.rows, stretch.start, stretch.segment.arrivals.size)
+    keep = (frames.start >= 0) & (frames.start + frames.size <= limit)
     return frames if keep.all() else frames.take(keep)
 
 

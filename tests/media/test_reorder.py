@@ -68,6 +68,12 @@ def test_numbers_that_start_anew_on_the_same_clock_are_no_duplicates() -> None:
     assert (segment.lost, segment.duplicates) == (0, 0)
 
 
+def test_audio_is_no_duplicate_of_something_else() -> None:
+    segment = only(segments(source([0, 0, 0], [0, 0, 0], audio=[False, False, True])))
+    assert segment.rows.tolist() == [2]
+    assert segment.duplicates == 1
+
+
 def test_missing_numbers_are_lost_silence_is_not() -> None:
     count = np.array([0, 1, 4, 5, 6])
     silent = count * 160 + np.array([0, 0, 0, 0, 3 * SECOND])

@@ -79,6 +79,34 @@ def test_nothing_plays_before_the_recording_or_after_the_limit() -> None:
     assert placed.warnings == ("timestamps_implausible",)
 
 
+def test_a_sender_whose_clock_runs_fast_loses_nothing_for_it() -> None:
+    count = np.arange(400)
+    arrivals = Arrivals(
+        sequence_number=count.astype(np.uint16),
+        timestamp=(count * 160).astype(np.uint32),
+        position=count * 120,
+        size=np.full(400, 160),
+        audio=np.ones(400, bool),
+        epoch=np.zeros(400, np.int64),
+    )
+    placed = place(arrivals, np.zeros(400, np.uint32), count, LIMIT)
+    assert spans(placed) == [[(0, 64_000)]]
+
+
+def test_sources_that_jump_all_the_time_end_somewhere() -> None:
+    count, source = np.arange(200).repeat(32), np.tile(np.arange(32), 200)
+    arrivals = Arrivals(
+        sequence_number=count.astype(np.uint16),
+        timestamp=(count * 160 + count // 6 * 9_000_003).astype(np.uint32),
+        position=count * 160 + source,
+        size=np.full(6_400, 160),
+        audio=np.ones(6_400, bool),
+        epoch=np.zeros(6_400, np.int64),
+    )
+    placed = place(arrivals, source.astype(np.uint32), np.arange(6_400), LIMIT)
+    assert sum(len(layer.rows) for layer in placed.layers) > 4_000
+
+
 def test_no_packets() -> None:
     nothing = np.zeros(0, np.int64)
     arrivals = Arrivals(

@@ -1,11 +1,12 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import json
 
 from media.peaks import Peaks
 
 
+@settings(deadline=None)
 @given(
     samples=st.integers(0, 3_000),
     channels=st.integers(1, 3),

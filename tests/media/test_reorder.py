@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
@@ -35,6 +35,7 @@ def only(found: tuple[list[Segment], bool]) -> Segment:
     return segment
 
 
+@settings(deadline=None)
 @given(
     begin=st.integers(0, 0xFFFF),
     steps=st.lists(st.integers(-0x7FFF, 0x7FFF), max_size=50),
@@ -202,6 +203,7 @@ def test_a_dropout_that_leaves_no_time_is_a_restart_of_the_numbers() -> None:
     assert segment.lost == 0
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

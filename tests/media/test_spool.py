@@ -11,6 +11,10 @@ from media import spool
 from media.spec import SpoolDamaged
 from tests.media.spools import Packet, Tape, block, pause, resume, start, stop, stream
 
+HOSTILE = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 PACKETS = [
     Packet(0, 1, 100, b"abc"),
     Packet(20, 2, 260, b"", stream=1, ssrc=7),
@@ -93,7 +97,7 @@ def test_a_torn_file_goes_on_after_its_good_octets(tmp_path: Path) -> None:
 
 
 @given(st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(HOSTILE, max_examples=150)
 def test_damage_anywhere_leaves_only_what_came_before(tmp_path: Path, data: st.DataObject) -> None:
     made = tape(tmp_path / "a.srsp")
     octets = bytearray(b"".join(made.blocks))
@@ -116,7 +120,7 @@ def test_damage_anywhere_leaves_only_what_came_before(tmp_path: Path, data: st.D
 
 
 @given(st.binary(max_size=300))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@HOSTILE
 def test_arbitrary_octets_raise_nothing_else(tmp_path: Path, octets: bytes) -> None:
     path = tmp_path / "a.srsp"
     path.write_bytes(octets)

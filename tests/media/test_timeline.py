@@ -12,7 +12,11 @@ from media.spec import Gap
 from media.timeline import Timeline, build
 from tests.media.spools import Packet, Tape, at, pause, resume, start, stop, stream, talk, write
 
-HOSTILE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+HOSTILE = settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 NOISE = np.random.default_rng(7).integers(0, 256, 400_000, dtype=np.uint8).tobytes()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.spec import RenderFailed
@@ -46,6 +46,7 @@ def test_what_was_written_is_read_back(frames: int) -> None:
     assert read_header(io.BytesIO(head)) == WavFormat(1, 8_000, frames, len(head))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100) | st.tuples(st.integers(0, 79), st.integers(0, 255)))
 def test_anything_else_is_refused(octets: bytes | tuple[int, int]) -> None:
     if isinstance(octets, tuple):

@@ -1,7 +1,7 @@
 import av
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.codecs import CODECS
@@ -25,6 +25,7 @@ def test_values_of_the_standard() -> None:
     assert (ALAW[0xD5], ALAW[0x55], ALAW[0xAA], ALAW[0x2A]) == (8, -8, 32256, -32256)
 
 
+@settings(deadline=None)
 @given(count=st.integers(0, 6), size=st.integers(1, 7), name=st.sampled_from(sorted(CODECS)))
 def test_shape_and_parity_do_not_matter(count: int, size: int, name: str) -> None:
     octets = (np.arange(count * size) * 37 % 256).astype(np.uint8).reshape(count, size)

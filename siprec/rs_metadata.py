@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 from lxml import etree
 
@@ -92,7 +93,7 @@ def parse(data: bytes, charset: str | None = None) -> Document:
     except xml.XmlError as error:
         raise MetadataError(str(error)) from error
     warnings = [*repairs]
-    namespace, name = _split(element.tag)
+    namespace, name = _split(str(element.tag))
     root = _Node(element, name, NAMESPACES | {namespace})
     if root.name != "recording":
         raise MetadataError(f"the root element is {name[:40]!r}, not recording")
@@ -116,19 +117,19 @@ class _Node:
         self.name = NAMES.get(name, name)
         self.attributes: dict[str, str] = {}
         for tag, value in element.items():
-            seen = _split(tag)[1]
+            seen = _split(str(tag))[1]
             self.attributes[ATTRIBUTES.get((self.name, seen), seen)] = str(value)
 
     def children(self) -> Iterator["_Node"]:
         for child in self._element.iterchildren("*"):
-            namespace, name = _split(child.tag)
+            namespace, name = _split(str(child.tag))
             if namespace in self._namespaces:
                 yield _Node(child, name, self._namespaces)
 
     def named(self, name: str) -> list["_Node"]:
         if self._children is None:
             self._children = {}
-            for child in self.children():
+            for child in self.children() if len(self._element) else ():
                 self._children.setdefault(child.name, []).append(child)
         return self._children.get(name, [])
 
@@ -152,8 +153,9 @@ class _Node:
         return "".join(map(str, whole)).strip()
 
 
-def _split(tag: str | bytes | bytearray | etree.QName) -> tuple[str, str]:
-    namespace, _, local = str(tag).rpartition("}")
+@lru_cache(maxsize=256)
+def _split(tag: str) -> tuple[str, str]:
+    namespace, _, local = tag.rpartition("}")
     return namespace[1:], local.lower()
 
 

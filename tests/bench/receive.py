@@ -111,7 +111,7 @@ async def measure(quick: bool) -> list[Table]:
     runs = [reference]
     for streams in LOADS[: 2 if quick else 3]:
         runs.append(await recorder(streams, seconds))
-    columns = ("receiver", "streams", "packets sent", "lost", "kernel drops", "foreign", "µs/packet",
+    columns = ("receiver", "streams", "packets", "lost", "kernel drops", "foreign", "µs/packet",
                "ratio", "RSS/call idle", "RSS/call loaded")  # fmt: skip
     note = (
         f"{seconds} s of 50 packets/s in each stream. Aims at 2,000 streams: 0 lost, 0 drops, ratio"

@@ -84,7 +84,7 @@ class MediaSession:
         """Write what is pending as one block."""
         if self.pending:
             kept, self.pending = self.pending, []
-            self._write(*_joined(kept))
+            self._write([rows for rows, _ in kept], [payload for _, payload in kept])
 
     def cut(self, at_ns: int, swept: list[Piece], change: Callable[[], None]) -> None:
         """Let `change` take effect for what arrived at or after `at_ns`.
@@ -93,15 +93,14 @@ class MediaSession:
         that are pending or swept are kept as the rule of their own time says, and nothing else is.
         What belongs before the change is in the file when this returns.
         """
-        octets, payload = _joined(self.pending + swept)
-        rows = np.frombuffer(octets, spool.ROW)
-        self.pending = []
+        found = self.pending + swept
+        rows = np.frombuffer(b"".join([octets for octets, _ in found]), spool.ROW)
+        payload = np.frombuffer(b"".join([octets for _, octets in found]), np.uint8)
         before = rows["arrival_ns"] < at_ns
-        self._write(*_chosen(rows, payload, before & self._kept(rows)))
+        self.pending = [_chosen(rows, payload, before & self._kept(rows))]
+        self.flush()
         change()
-        later = _chosen(rows, payload, ~before & self._kept(rows))
-        if later[0]:
-            self.pending.append((memoryview(later[0]), memoryview(later[1])))
+        self.pending = [_chosen(rows, payload, ~before & self._kept(rows))]
 
     def retarget(self, target: Target, at_ns: int) -> None:
         """Make `target` the rule, and say so in the spools at once."""
@@ -154,23 +153,18 @@ class MediaSession:
         if self.spooler is not None:
             self._tell(self.spooler.append(spool.encode_event(event), 0))
 
-    def _write(self, rows: bytes, payload: bytes) -> None:
-        if self.spooler is not None and rows:
-            packets = np.frombuffer(rows, spool.ROW)
-            block = spool.encode_packets(packets, payload, time.time_ns())
-            self._tell(self.spooler.append(block, len(packets)))
+    def _write(self, rows: list[memoryview], payloads: list[memoryview]) -> None:
+        count = sum(map(len, rows)) // spool.ROW.itemsize
+        if self.spooler is not None and count:
+            block = spool.encode_body(count, b"".join(rows + payloads), time.time_ns())
+            self._tell(self.spooler.append(block, count))
 
     def _tell(self, code: str) -> None:
         if code and self.spooler is not None:
             self.report(self.spooler.path.stem, code)
 
 
-def _joined(found: list[Piece]) -> tuple[bytes, bytes]:
-    """Row octets and payloads of several pieces."""
-    return b"".join([rows for rows, _ in found]), b"".join([payload for _, payload in found])
-
-
-def _chosen(rows: NDArray[np.void], payload: bytes, keep: NDArray[np.bool_]) -> tuple[bytes, bytes]:
-    """The rows (ROW[n]) where `keep` (bool[n]) is true, and their payloads."""
-    octets = np.frombuffer(payload, np.uint8)
-    return rows[keep].tobytes(), octets[np.repeat(keep, rows["length"])].tobytes()
+def _chosen(rows: NDArray[np.void], payload: NDArray[np.uint8], keep: NDArray[np.bool_]) -> Piece:
+    """The rows (ROW[n]) where `keep` (bool[n]) is true, and of `payload` theirs."""
+    octets = payload[np.repeat(keep, rows["length"])]
+    return rows[keep].view(np.uint8).data, octets.data

@@ -80,13 +80,10 @@ class ReceptionStats:
 
     def count(self, batch: PacketBatch, accepted: NDArray[np.bool_]) -> None:
         """Count the rows of a batch, of which `accepted` (bool[n]) are RTP of their stream."""
-        sources, slots = self.sources, len(self.sources)
         if not accepted.all():
-            sources["discarded"] += np.bincount(batch.stream[~accepted], minlength=slots)
+            refused = np.bincount(batch.stream[~accepted], minlength=len(self.sources))
+            self.sources["discarded"] += refused
             batch = batch.take(accepted)
-        sources["packets"] += np.bincount(batch.stream, minlength=slots)
-        octets = np.bincount(batch.stream, batch.payload_length, minlength=slots)
-        sources["octets"] += octets.astype(np.int64)
         self._follow(batch)
 
     def _follow(self, batch: PacketBatch) -> None:
@@ -166,6 +163,8 @@ def _advance_runs(
     if not len(starts):
         return source
     ends = starts + counts - 1
+    source["packets"] += counts
+    source["octets"] += np.add.reduceat(batch.payload_length, starts)
     sequence = batch.sequence_number
     last = sequence[ends]
     behind = np.repeat(last, counts) - sequence
@@ -194,6 +193,8 @@ def _advance(source: Source, batch: PacketBatch, rows: NDArray[np.intp]) -> Sour
     stream is believed at once (its ports were negotiated), and another SSRC has to prove itself
     like a jump of the sequence number.
     """
+    source["packets"] += 1
+    source["octets"] += batch.payload_length[rows]
     ssrc, sequence = batch.ssrc[rows], batch.sequence_number[rows].astype(np.int32)
     same = source["heard"] & (source["ssrc"] == ssrc)
     ahead = (sequence - source["max_seq"]) & 0xFFFF

@@ -77,8 +77,13 @@ class SpoolEvent:
 
 def encode_packets(rows: np.ndarray, payload: bytes | memoryview, written_ns: int) -> bytes:
     """One PACKETS block. `rows`: ROW[n]; `payload`: their payloads end to end."""
-    body = rows.tobytes() + bytes(payload)
-    return _header(PACKETS, len(rows), len(payload), body, written_ns) + body
+    return encode_body(len(rows), rows.tobytes() + bytes(payload), written_ns)
+
+
+def encode_body(rows: int, body: bytes, written_ns: int) -> bytes:
+    """One PACKETS block of `rows` packets, whose rows and payloads `body` holds end to end."""
+    payload_bytes = len(body) - rows * ROW.itemsize
+    return _header(PACKETS, rows, payload_bytes, body, written_ns) + body
 
 
 def encode_event(event: SpoolEvent) -> bytes:

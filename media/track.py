@@ -108,7 +108,7 @@ def place(stream: Arrivals, ssrc: NDArray[np.uint32], rows: Ints, limit: int) ->
         lost += sum(segment.lost for segment in found)
         duplicates += sum(segment.duplicates for segment in found)
         stretches += [_anchored(segment, rows[members]) for segment in found]
-    stretches.sort(key=lambda stretch: stretch.first)
+    stretches.sort(key=lambda stretch: (stretch.first, int(stretch.rows.min())))
     _settle(stretches)
     bridges = [_bridges(stretch) for stretch in stretches]
     kept = [_sound(stretch, limit) for stretch in stretches]

@@ -23,8 +23,8 @@ from media.spool import sha256_of
 from media.wav import SAMPLE_BYTES, WavFormat, read_header, replacing
 
 WINDOW_S = 60
-QUALITY = 5
-"""LAME's own default trade of time for quality."""
+QUALITY = 7
+"""Without noise shaping: of telephone speech more is kept, in less time, than with LAME's 5."""
 BIT_RATES = (8, 16, 24, 32, 40, 48, 56, 64)
 """kbit/s LAME offers for MPEG-2.5."""
 FRAME_SAMPLES = 576

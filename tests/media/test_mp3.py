@@ -86,7 +86,7 @@ def test_what_the_file_says_of_itself(tmp_path: Path) -> None:
     assert tag[:4] == b"Info"
     assert int.from_bytes(tag[8:12], "big") == len(octets) // 288 - 1
     assert int.from_bytes(tag[12:16], "big") == len(octets)
-    assert tag[116:120] == (50).to_bytes(4, "big")
+    assert tag[116:120] == (30).to_bytes(4, "big")
     assert tag[120:129] == b"LAME3.100"
     assert int.from_bytes(tag[141:144], "big") >> 12 == 576
     assert int.from_bytes(tag[148:152], "big") == len(octets)

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import gc
 import os
 import resource
 import signal
@@ -129,19 +130,9 @@ def _raise_file_limit() -> None:
 
 async def _serve(config: Config, books: Books, group: asyncio.TaskGroup) -> None:
     background = Background(group)
-    spool = Path(config.storage.spool)
-    feed, engine = EventFeed(), MediaEngine(config.media, spool)
-    renderer = Renderer(config.render.workers)
-    archive = Archive(
-        config.render,
-        spool,
-        renderer,
-        books.catalog,
-        books.writer,
-        books.blobs,
-        feed,
-        background.spawn,
-    )
+    feed, renderer = EventFeed(), Renderer(config.render.workers)
+    engine = MediaEngine(config.media, Path(config.storage.spool))
+    archive = _archive(config, books, renderer, feed, background)
     recorder = Recorder(config, engine, archive, feed, background.spawn)
     services = Services(recorder, books.catalog, books.writer, books.blobs, feed, books.keys)
     sip, http = SipServer(config.sip, recorder), ApiServer(config.api, services)
@@ -155,6 +146,7 @@ async def _serve(config: Config, books: Books, group: asyncio.TaskGroup) -> None
     try:
         await _start(sip, http)
         archive.recover(leftovers)
+        _settle_memory()
         click.echo(f"siprecd {__version__} ready: SIP {' '.join(sip.addresses)}, API {http.url}")
         await stop.first.wait()
         await _drain(config.sip.drain_s, recorder, sip, stop)
@@ -165,6 +157,28 @@ async def _serve(config: Config, books: Books, group: asyncio.TaskGroup) -> None
         await engine.close()
         background.cancel()
         await renderer.close()
+
+
+def _archive(
+    config: Config, books: Books, renderer: Renderer, feed: EventFeed, background: Background
+) -> Archive:
+    return Archive(
+        config.render,
+        Path(config.storage.spool),
+        renderer,
+        books.catalog,
+        books.writer,
+        books.blobs,
+        feed,
+        background.spawn,
+    )
+
+
+def _settle_memory() -> None:
+    """What is here now stays: looking through it again and again would make callers wait."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 async def _start(sip: SipServer, http: ApiServer) -> None:
@@ -248,16 +262,7 @@ async def recover(config: Config) -> int:
 async def _recover(config: Config, books: Books, group: asyncio.TaskGroup) -> None:
     await _open_database(books)
     background, renderer = Background(group), Renderer(config.render.workers)
-    archive = Archive(
-        config.render,
-        Path(config.storage.spool),
-        renderer,
-        books.catalog,
-        books.writer,
-        books.blobs,
-        EventFeed(),
-        background.spawn,
-    )
+    archive = _archive(config, books, renderer, EventFeed(), background)
     background.spawn("catalog writer", books.writer.run())
     leftovers = await archive.leftovers()
     click.echo(f"{len(leftovers)} unfinished recordings")

@@ -25,6 +25,8 @@ def steadied(spool: Spool) -> Spool:
         rows = np.flatnonzero(spool.packets["stream"] == stream)
         steps = np.diff(arrival[rows], prepend=arrival[rows[0]])
         moved[rows] = np.cumsum(np.where(steps < -STEP_NS, -steps, 0))
+    if not moved.any():
+        return spool
     packets = spool.packets.copy()
     packets["arrival_ns"] += moved
     so_far = np.append(0, np.maximum.accumulate(moved))

@@ -38,6 +38,7 @@ NO_AUDIO = len(ENCODINGS)
 """Instead of one: telephone events, comfort noise (RFC 4733, RFC 3389), what cannot be decoded."""
 
 
+NO_POSITIONS = np.zeros(0, np.int64)
 Switches = Sequence[tuple[SpoolEvent, bool]]
 """Events and whether each switches something off."""
 
@@ -234,17 +235,21 @@ def _cuts(spool: Spool, pauses: list[_Span], layers: list[Frames]) -> Ints:
 
 
 def _cut(spool: Spool, pause: _Span, layers: list[Frames]) -> tuple[int, int]:
-    """The part of a pause between the last packet before it and the first one after it."""
-    begin, end = pause.begin, pause.end
-    for frames in layers:
-        low, high = np.searchsorted(frames.start, [pause.begin - MAX_SIZE, pause.end])
-        near = frames.take(slice(low, high))
-        near = near.take(near.start + near.size > pause.begin)
-        arrival = spool.packets["arrival_ns"][near.rows]
-        before = (arrival < pause.at_ns) | (near.start <= pause.begin)
-        begin = max([begin, *(near.start + near.size)[before].tolist()])
-        end = min([end, *near.start[~before].tolist()])
-    return begin, end
+    """The first stretch of a pause, after all that arrived before it, in which nothing plays."""
+    near = [
+        frames.take(slice(*np.searchsorted(frames.start, [pause.begin - MAX_SIZE, pause.end])))
+        for frames in layers
+    ]
+    starts = np.concatenate([NO_POSITIONS, *(frames.start for frames in near)])
+    ends = starts + np.concatenate([NO_POSITIONS, *(frames.size for frames in near)])
+    rows = np.concatenate([NO_POSITIONS, *(frames.rows for frames in near)])
+    before = spool.packets["arrival_ns"][rows] < pause.at_ns
+    begin = max([pause.begin, *ends[before].tolist()])
+    order = np.argsort(starts, kind="stable")
+    reach = np.maximum.accumulate(np.append(begin, ends[order]))
+    until = np.append(starts[order], pause.end)
+    free = np.flatnonzero(until > reach)[:1]
+    return (int(reach[free[0]]), int(until[free[0]])) if len(free) else (pause.end, pause.end)
 
 
 def _gaps(stream: _Stream, cuts: Ints, length: int) -> tuple[Gap, ...]:

@@ -194,6 +194,12 @@ def test_payload_types_mean_what_was_declared_when_they_arrived(tmp_path: Path) 
     assert timeline.tracks[0].label == "new"
 
 
+def test_packets_may_come_before_their_stream_is_declared(tmp_path: Path) -> None:
+    made = Tape(tmp_path / "a.srsp").events(start(), stream(at_ms=50), stream(at_ms=70))
+    _, octets = line(made.packets(talk(NOISE[:800])).events(stop(100)).write())
+    assert octets == NOISE[:800]
+
+
 def test_an_index_declared_for_another_stream(tmp_path: Path) -> None:
     made = Tape(tmp_path / "a.srsp").events(start(), stream(0), stream(1))
     made.events(
@@ -362,6 +368,31 @@ def test_a_pause_takes_what_arrived_in_it_and_no_sample_more(
     removed = 24_000 - timeline.samples
     assert removed <= timeline.paused * cut
     assert removed >= (timeline.paused - len(spans) * 8 * (20 + 30 + 20)) * cut
+
+
+def test_what_came_early_or_late_keeps_its_place_beside_a_cut(tmp_path: Path) -> None:
+    sent = talk(NOISE[:16_000])
+    slow = [replace(p, at_ms=p.at_ms + 60) for p in sent[:52]]
+    fast = [p for p in sent if p.at_ms >= 1_080]
+    events = (pause(1_095, fill=False), resume(1_500))
+    kept = [p for p in slow + fast if not 1_095 <= p.at_ms < 1_500]
+    straggler = replace(sent[53], at_ms=1_505)
+    path = write(tmp_path / "a.srsp", [*kept, straggler], *events, stop_ms=2_100)
+    timeline, octets = line(path)
+    # the last packet before the pause arrived at 1,080 and plays at 1,140; the straggler at 1,120
+    assert timeline.cuts.tolist() == [[1_160 * 8, 1_500 * 8]]
+    for packet in (*kept, straggler):
+        assert octets.count(packet.payload) == 1
+
+
+def test_a_straggler_across_the_beginning_of_a_pause_is_whole(tmp_path: Path) -> None:
+    sent = talk(NOISE[:16_000])
+    kept = [p for p in sent if not 490 <= p.at_ms < 1_000 and p.at_ms != 480]
+    straggler = replace(sent[24], at_ms=1_003)
+    events = (pause(490, fill=False), resume(1_000))
+    timeline, octets = line(write(tmp_path / "a.srsp", [*kept, straggler], *events, stop_ms=2_000))
+    assert timeline.cuts.tolist() == [[500 * 8, 1_000 * 8]]
+    assert without_cuts(timeline, octets) == NOISE[:4_000] + NOISE[8_000:16_000]
 
 
 def test_commands_that_repeat_change_nothing(tmp_path: Path) -> None:

@@ -108,16 +108,28 @@ def test_the_source_address_is_told(stack: ExitStack, host: str, family: int) ->
     assert source[at] == socket.inet_pton(family, host)
 
 
+def test_sweeps_leave_nothing_behind_for_the_next(stack: ExitStack) -> None:
+    area = RtpReceiver()
+    plain, wide = ends(stack, 1), ends(stack, 1, "::1")
+    plain.sockets[0].setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0)
+    plain.send(0, datagram(1))
+    assert len(only(area, plain)) == 1
+    before_ns = time.time_ns()
+    wide.send(0, datagram(2))
+    batch = only(area, wide)
+    assert before_ns <= batch.arrival_ns[0] <= time.time_ns()
+    assert batch.source[0, 8:24].tobytes() == socket.inet_pton(socket.AF_INET6, "::1")
+
+
 def test_a_full_area_is_worked_off_and_the_sweep_goes_on(
     stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receiver, "CAPACITY", 40)
     sockets = ends(stack, 5)
-    for number in range(13):
-        for index in range(5):
-            sockets.send(index, datagram(number, bytes([index]) * 20))
-    found = sockets.sweep(RtpReceiver())
-    assert sorted(found) == [(100 + i, n, bytes([i]) * 20) for i in range(5) for n in range(13)]
+    sent = [(100 + i, n, bytes([i]) * 20) for i in range(5) for n in range(35 if i == 3 else 13)]
+    for stream, number, payload in sent:
+        sockets.send(stream - 100, datagram(number, payload))
+    assert sorted(sockets.sweep(RtpReceiver())) == sent
 
 
 def test_a_socket_with_more_than_a_call_returns_is_asked_again(stack: ExitStack) -> None:

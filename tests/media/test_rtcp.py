@@ -120,28 +120,37 @@ steps = st.one_of(
     st.integers(-80, 80),
     st.sampled_from([0, 2, 63, 64, 65, -63, -64, -99, -100, 2_999, 3_000, 3_001, 30_000]),
 )
-arrivals = st.lists(
-    st.tuples(steps, st.integers(0, 2), st.sampled_from([1, 1, 1, 2]), st.integers(-400, 400)),
-    max_size=80,
+stretches = st.lists(
+    st.tuples(
+        steps,
+        st.integers(1, 30),
+        st.integers(0, 2),
+        st.sampled_from([1, 1, 1, 2]),
+        st.integers(-400, 400),
+    ),
+    max_size=20,
 )
+"""A step of the sequence number, the packets that follow it in order, stream, SSRC, drift."""
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 65_535), arrivals, st.lists(st.integers(1, 30), min_size=80, max_size=80))
+@given(st.integers(0, 65_535), stretches, st.lists(st.integers(1, 60), min_size=20, max_size=20))
 def test_batches_count_as_packets_one_by_one(
-    first: int, moves: list[tuple[int, int, int, int]], sizes: list[int]
+    first: int, moves: list[tuple[int, int, int, int, int]], sizes: list[int]
 ) -> None:
     numbers = {0: first, 1: 65_530, 2: 0}
-    packets = []
-    for at, (step, stream, ssrc, drift) in enumerate(moves):
-        numbers[stream] += step
-        number = numbers[stream] & 0xFFFF
-        stamp = (2**32 - 320 + numbers[stream] * 160 + drift) & 0xFFFFFFFF
-        packets.append(Arrival(number, stream, ssrc, stamp, at * 7))
+    packets: list[Arrival] = []
+    for step, count, stream, ssrc, drift in moves:
+        numbers[stream] += step - 1
+        for each in range(count):
+            numbers[stream] += 1
+            stamp = (2**32 - 320 + numbers[stream] * 160 + drift * (each % 3)) & 0xFFFFFFFF
+            number = numbers[stream] & 0xFFFF
+            packets.append(Arrival(number, stream, ssrc, stamp, len(packets) * 7))
     stats, oracles = ReceptionStats(4), [Oracle() for _ in range(3)]
     for packet in packets:
         oracles[packet.stream].take(packet)
-    for size in sizes:
+    for size in [*sizes, len(packets)]:
         feed(stats, packets[:size])
         packets = packets[size:]
     for oracle, source in zip(oracles, stats.sources, strict=False):

@@ -45,7 +45,7 @@ class Media(Struct, frozen=True, forbid_unknown_fields=True):
     port_max: Port = 29_999
     """Last port of the range."""
     tick_ms: Annotated[int, Meta(ge=10, le=500)] = 100
-    """Time between two sweeps over the sockets. Longer is cheaper; pauses are exact at any value."""
+    """Time between two sweeps over the sockets. Longer is cheaper; a pause is exact anyway."""
 
 
 class Api(Struct, frozen=True, forbid_unknown_fields=True):

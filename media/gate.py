@@ -20,9 +20,8 @@ from media.spec import DISCARD, StreamReport, Target
 from media.spooler import Spooler
 from media.stream import MediaStream
 
-Report = Callable[[str, str], None]
+Trouble = Callable[[str, str], None]
 """Called with a recording id and the code of what is wrong with it."""
-
 
 Piece = tuple[memoryview, memoryview]
 """Packets on their way to a spool, what a sweep brought for one session: octets of `spool.ROW`
@@ -61,7 +60,7 @@ class MediaSession:
     number: int
     folder: Path
     """Where spools are."""
-    report: Report
+    trouble: Trouble
     target: Target = DISCARD
     streams: dict[str, MediaStream] = field(default_factory=dict)
     """By stream id."""
@@ -161,7 +160,7 @@ class MediaSession:
 
     def _tell(self, code: str) -> None:
         if code and self.spooler is not None:
-            self.report(self.spooler.path.stem, code)
+            self.trouble(self.spooler.path.stem, code)
 
 
 def _chosen(rows: NDArray[np.void], payload: NDArray[np.uint8], keep: NDArray[np.bool_]) -> Piece:

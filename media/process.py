@@ -105,7 +105,8 @@ class MediaProcess:
         self._orders[order.command.number] = order
         if self._ready.is_set():
             self._unsent.append(order)
-            self._pump()
+            if len(self._unsent) == 1:  # else the pipe is full, and a timer runs
+                self._pump()
 
     async def _supervise(self) -> None:
         while True:
@@ -204,11 +205,8 @@ class MediaProcess:
         while self._unsent and self._pipe:
             order = self._unsent[0]
             try:
-                record, descriptors = (
-                    wire.encode(order.command),
-                    [s.fileno() for s in order.sockets],
-                )
-                socket.send_fds(self._pipe, [record], descriptors)
+                descriptors = [each.fileno() for each in order.sockets]
+                socket.send_fds(self._pipe, [wire.encode(order.command)], descriptors)
             except OSError as error:
                 if error.errno in (errno.EAGAIN, errno.ETOOMANYREFS):
                     asyncio.get_running_loop().call_later(_CONGESTED_S, self._pump)

@@ -22,7 +22,7 @@ STRIDE = SLOT_OCTETS + 64
 PER_CALL = 16
 """Datagrams one call may return."""
 CAPACITY = 4_096
-"""Datagrams collected before they are worked on; what fits a level-2 cache."""
+"""Datagrams collected before they are worked on: few enough to stay in a cache."""
 PASSES = 16
 """Times a socket that still has datagrams is asked again in one sweep: a flood has to wait."""
 

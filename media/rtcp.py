@@ -1,7 +1,7 @@
 """Reception statistics and receiver reports for all streams at once (RFC 3550 6, A.1, A.3, A.8).
 
 Columns over streams instead of objects: a batch is worked off in as many steps as its busiest
-stream has packets, however many streams there are. Sends nothing; `media.worker` does.
+stream has packets, however many streams there are. Sends nothing; `media.reporter` does.
 """
 
 import struct
@@ -23,7 +23,7 @@ INTERVAL_S = 5.0
 
 _SEEN = 64
 _LONGEST_RUN = 20
-"""A run this long cannot go round the sequence numbers."""
+"""So few packets, each less than `MAX_DROPOUT` ahead, cannot go round the sequence numbers."""
 _WEIGHTS = (15 / 16) ** np.arange(_LONGEST_RUN + 1) / 16
 _SENDER_REPORT = 200
 

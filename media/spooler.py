@@ -180,6 +180,8 @@ class Synchroniser:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.wanted = True
+        """Something was written since the last time."""
         self._folder = folder
         self._stopped = Event()
         self._thread = Thread(target=self._run, name="spool-sync", daemon=True)
@@ -196,7 +198,10 @@ class Synchroniser:
         self._sync()
 
     def _sync(self) -> None:
-        """One syncfs; a folder that is gone has nothing to bring."""
+        """One syncfs, if wanted; a folder that is gone has nothing to bring."""
+        if not self.wanted:
+            return
+        self.wanted = False
         try:
             descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:

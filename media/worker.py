@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections import deque
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -59,6 +60,7 @@ class Worker:
         due_ns = time.monotonic_ns()
         while self._obey(due_ns):
             self._collector.tick()
+            self._synchroniser.wanted |= bool(self._sessions)
             self._reporter.receive()
             self._reporter.send_due()
             due_ns = max(due_ns + self._tick_ns, time.monotonic_ns())
@@ -96,7 +98,8 @@ class Worker:
                     reports += self._reports(session_id)
             case _:
                 reports = self._cut(command)
-        self._collector.changed |= not isinstance(command, wire.Report)
+        if not isinstance(command, wire.Report):
+            self._collector.changed = self._synchroniser.wanted = True
         self._answer(command.number, reports)
 
     def _open(self, command: wire.Open, descriptors: list[int]) -> None:
@@ -144,7 +147,10 @@ class Worker:
                     session.declare(stream, command.at_ns)
             case wire.CloseStreams():
                 for stream_id in set(command.stream_ids) & set(session.streams):
-                    session.closed.append(self._table.report(session.streams[stream_id]))
+                    stream = session.streams[stream_id]
+                    stream.spec = replace(stream.spec, active=False)
+                    session.declare(stream, command.at_ns)
+                    session.closed.append(self._table.report(stream))
                     self._drop(session, stream_id)
             case wire.Switch():
                 session.retarget(command.target, command.at_ns)

@@ -216,5 +216,8 @@ def test_the_synchroniser_brings_the_folder_to_the_disk(
     monkeypatch.setattr(spooler, "_libc", Library())
     Synchroniser(tmp_path).close()
     assert synced == [tmp_path]
+    idle = Synchroniser(tmp_path)
+    idle.wanted = False
+    idle.close()
     Synchroniser(tmp_path / "gone").close()
     assert synced == [tmp_path]

@@ -161,6 +161,8 @@ def test_closed_streams_are_reported_to_the_end(remote: Remote) -> None:
     (done,) = remote.ask(wire.End(remote.next(), "s", time.time_ns()))
     assert [(r.stream_id, r.packets) for _, r in done.reports] == [("a", 1), ("b", 1)]
     assert numbers(remote.folder) == [1, 3]
+    declared = [e for e in spool.read(spool.path_of(remote.folder, "rec")).events if e.stream_id]
+    assert [(e.stream_id, e.active) for e in declared] == [("a", True), ("b", True), ("a", False)]
 
 
 def test_commands_for_sessions_that_are_gone_are_done(remote: Remote) -> None:

@@ -50,6 +50,9 @@ SANS_IO = (
     "media/spec.py",
     "media/rtp.py",
     "media/rtcp.py",
+    "media/clock.py",
+    "media/reorder.py",
+    "media/track.py",
     "media/timeline.py",
     "media/codecs/",
 )

@@ -35,10 +35,14 @@ class Srs:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self.process and self.process.returncode is None:
-            await self.stop()
         if self._http:
             await self._http.close()
+        if self.process and self.process.returncode is None:
+            try:
+                await self.stop()
+            except TimeoutError:
+                await self.kill()
+                raise
 
     async def start(self) -> None:
         """Start and wait until it says it is ready."""

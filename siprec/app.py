@@ -4,10 +4,9 @@ import asyncio
 import fcntl
 import gc
 import os
-import resource
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -111,21 +110,28 @@ def _lock(spool: Path) -> int:
 
 async def serve(config: Config) -> int:
     """Run the server until SIGTERM or SIGINT; returns the exit status."""
-    _raise_file_limit()
+    return await _alone(config, _serve)
+
+
+async def recover(config: Config) -> int:
+    """Finish what a crash cut off and return; for use while no server runs."""
+    return await _alone(config, _recover)
+
+
+async def _alone(
+    config: Config,
+    work: Callable[[Config, Books, asyncio.TaskGroup], Coroutine[Any, Any, None]],
+) -> int:
+    """Do `work` as the only process on the spool folder. Raises StartError."""
     lock = _lock(Path(config.storage.spool))
     try:
         async with _books(config) as books, asyncio.TaskGroup() as group:
-            await _serve(config, books, group)
+            await work(config, books, group)
     except* StartError as errors:
         raise errors.exceptions[0] from None
     finally:
         os.close(lock)
     return 0
-
-
-def _raise_file_limit() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(config: Config, books: Books, group: asyncio.TaskGroup) -> None:
@@ -244,19 +250,6 @@ async def _until(done: Any, limit_s: float, stop: _Stop) -> None:
     while not done() and time.monotonic() < deadline and not stop.second.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.second.wait(), 0.05)
-
-
-async def recover(config: Config) -> int:
-    """Finish what a crash cut off and return; for use while no server runs."""
-    lock = _lock(Path(config.storage.spool))
-    try:
-        async with _books(config) as books, asyncio.TaskGroup() as group:
-            await _recover(config, books, group)
-    except* StartError as errors:
-        raise errors.exceptions[0] from None
-    finally:
-        os.close(lock)
-    return 0
 
 
 async def _recover(config: Config, books: Books, group: asyncio.TaskGroup) -> None:

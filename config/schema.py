@@ -33,6 +33,19 @@ class Sip(Struct, frozen=True, forbid_unknown_fields=True):
     call answered within a millisecond."""
     drain_s: Annotated[int, Meta(ge=0, le=86_400)] = 30
     """On SIGTERM, how long live calls may go on before we hang up."""
+    ucid_header: Annotated[str, Meta(pattern=r"^[!-9;-~]{1,64}$")] = "X-ISR-UCID"
+    """Header of the INVITE, or label of a header in its extension data, that holds the call's
+    universal id (UCID). `Call-ID` makes it the Call-ID."""
+
+
+class Route(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[route]`: what holds for routes of the directory that do not say otherwise."""
+
+    prebuffer_s: Annotated[int, Meta(ge=0, le=60)] = 0
+    """How much of what was said before `start` an on-demand route keeps in memory, in case it is
+    wanted. About 16 kB a second and call."""
+    seed: str = ""
+    """Changes which calls a route with `percent` below 100 takes; nodes with the same seed agree."""
 
 
 class Media(Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,11 +68,27 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     """`HOST:PORT`; port 0 takes a free one."""
 
 
+class Users(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[users]`: people and programs that log in with a password."""
+
+    password_min_length: Annotated[int, Meta(ge=8, le=128)] = 12
+    """Characters a new password needs."""
+    password_days: Annotated[int, Meta(ge=0, le=3650)] = 90
+    """How long a password holds; 0: for ever."""
+    lock_after: Annotated[int, Meta(ge=1, le=10)] = 10
+    """Failed logins in a row after which a user is locked. Tokens already given stay valid."""
+    lock_minutes: Annotated[int, Meta(ge=30, le=100_000)] = 30
+    """How long a user stays locked."""
+    token_s: Annotated[int, Meta(ge=60, le=2_592_000)] = 86_400
+    """Longest time a token holds."""
+
+
 class Storage(Struct, frozen=True, forbid_unknown_fields=True):
     """`[storage]`: what must survive a restart."""
 
     database: str = "sqlite:///data/siprecd.db"
-    """Catalogue of recordings: `sqlite:///RELATIVE` or `sqlite:////ABSOLUTE`."""
+    """Catalogue and directory: `sqlite:///RELATIVE`, `sqlite:////ABSOLUTE`, or
+    `postgresql://USER:PASSWORD@HOST/NAME`."""
     recordings: str = "file://data/recordings"
     """Finished files: `file://FOLDER`, relative to the working directory or absolute."""
     spool: str = "data/spool"
@@ -79,6 +108,46 @@ class Render(Struct, frozen=True, forbid_unknown_fields=True):
     """Low-priority processes that render."""
 
 
+class Retention(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[retention]`: how recordings that are due are deleted."""
+
+    every_minutes: Annotated[int, Meta(ge=0, le=10_080)] = 60
+    """How often the server looks; 0: never, for those who call `siprecd retention` themselves."""
+    guard_percent: Annotated[int, Meta(ge=1, le=100)] = 1
+    """Most of all recordings that one run may delete unasked. More than that, and more than 100,
+    waits for `siprecd retention --confirm`: a clock or a rule may be wrong."""
+
+
+class Notify(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[notify]`: requests that the recorder itself sends, to event destinations and screens."""
+
+    allow: list[str] = field(default_factory=list)
+    """Networks that may be called although they are private, local or reserved: `10.1.0.0/16`."""
+    timeout_s: Annotated[int, Meta(ge=1, le=60)] = 5
+    """For one attempt."""
+    retry_max_s: Annotated[int, Meta(ge=1, le=3600)] = 60
+    """Longest pause between attempts; the first is a fifth of a second, and each doubles it."""
+    give_up_hours: Annotated[int, Meta(ge=1, le=720)] = 72
+    """When what could not be delivered becomes a dead letter."""
+
+
+class Screen(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[screen]`: the recorder of agents' screens, if there is one.
+
+    `{ip}` and `{isr_id}` are replaced in the URLs, percent-encoded.
+    """
+
+    start_url: str = ""
+    """Starts a screen recording; empty: there is no screen recorder."""
+    stop_url: str = ""
+    """Stops it."""
+    method: Literal["GET", "POST"] = "POST"
+    """Of both requests."""
+    session_id: str = "$.sessionId"
+    """Where in the JSON answer to the start the session id is: names after `$`, joined by dots.
+    Empty: the whole answer as text."""
+
+
 class Log(Struct, frozen=True, forbid_unknown_fields=True):
     """`[log]`: one line per event on standard error."""
 
@@ -92,8 +161,13 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything `siprecd` can be told."""
 
     sip: Sip = Sip()
+    route: Route = Route()
     media: Media = Media()
     api: Api = Api()
+    users: Users = Users()
     storage: Storage = Storage()
     render: Render = Render()
+    retention: Retention = Retention()
+    notify: Notify = Notify()
+    screen: Screen = Screen()
     log: Log = Log()

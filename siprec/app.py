@@ -23,6 +23,7 @@ from media.engine import MediaEngine
 from media.renderer import Renderer
 from siprec import __version__
 from siprec.archive import Archive
+from siprec.commands.common import CommandError
 from siprec.feed import EventFeed
 from siprec.recorder import Recorder
 from siprec.server import SipServer
@@ -40,10 +41,6 @@ FAREWELL_S = 2.0
 """After the drain limit: for our BYEs to be answered."""
 WRITE_OUT_S = 30.0
 """At the end: for files to be rendered."""
-
-
-class StartError(Exception):
-    """The server cannot start; the text says why and what to do."""
 
 
 class Background:
@@ -99,12 +96,12 @@ def _lock(spool: Path) -> int:
         spool.mkdir(parents=True, exist_ok=True, mode=0o750)
         fd = os.open(spool / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise StartError(f"[storage] spool: cannot use {spool}: {error.strerror}") from error
+        raise CommandError(f"[storage] spool: cannot use {spool}: {error.strerror}") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(fd)
-        raise StartError(f"[storage] spool: {spool} is in use by another siprecd") from None
+        raise CommandError(f"[storage] spool: {spool} is in use by another siprecd") from None
     return fd
 
 
@@ -122,12 +119,12 @@ async def _alone(
     config: Config,
     work: Callable[[Config, Books, asyncio.TaskGroup], Coroutine[Any, Any, None]],
 ) -> int:
-    """Do `work` as the only process on the spool folder. Raises StartError."""
+    """Do `work` as the only process on the spool folder. Raises CommandError."""
     lock = _lock(Path(config.storage.spool))
     try:
         async with _books(config) as books, asyncio.TaskGroup() as group:
             await work(config, books, group)
-    except* StartError as errors:
+    except* CommandError as errors:
         raise errors.exceptions[0] from None
     finally:
         os.close(lock)
@@ -192,7 +189,7 @@ async def _start(sip: SipServer, http: ApiServer) -> None:
         await sip.start()
         await http.start()
     except OSError as error:
-        raise StartError(f"cannot listen: {error}") from error
+        raise CommandError(f"cannot listen: {error}") from error
 
 
 async def _open_database(books: Books) -> None:
@@ -206,7 +203,7 @@ async def _open_database(books: Books) -> None:
     except StorageUnavailable as error:
         logger.error("database_unavailable", error=str(error))
     except StorageError as error:
-        raise StartError(f"[storage] database: {error}") from error
+        raise CommandError(f"[storage] database: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,14 +263,3 @@ async def _recover(config: Config, books: Books, group: asyncio.TaskGroup) -> No
     await books.writer.drain(WRITE_OUT_S)
     background.cancel()
     await renderer.close()
-
-
-async def add_key(config: Config, name: str, role: str) -> int:
-    """Add an API key and print it alone on the last line."""
-    async with _books(config) as books:
-        try:
-            await books.database.migrate()
-            click.echo(await books.keys.add(name, role))
-        except StorageError as error:
-            raise StartError(f"[storage] database: {error}") from error
-    return 0

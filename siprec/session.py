@@ -8,12 +8,17 @@ the only writer. No I/O here.
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import get_args
 
 from media.spec import StreamPort, StreamSpec
 from siprec.metadata import Document, Model
 from siprec.negotiation import Plan
 from siprec.sdp import SessionDescription
+from storage.entries import SYSTEM_ACCOUNT, Permission
 from storage.records import Mark, Participant, Pause, Recording
+
+RIGHTS: frozenset[str] = frozenset(get_args(Permission))
+"""Every permission there is."""
 
 
 class State(StrEnum):
@@ -83,8 +88,24 @@ class ControlFailed(RecorderError):
     """The media process did not confirm in time. A pause or stop asked for stays asked for."""
 
 
+class NotRecordable(RecorderError):
+    """The session's route says that its calls are never recorded."""
+
+
 class NotFinished(RecorderError):
     """The recording has no file yet: it is still growing or being rendered."""
+
+
+class ConversionFailed(RecorderError):
+    """The recording could not be brought into the format that was asked for."""
+
+
+class ConversionTimeout(RecorderError):
+    """The conversion takes longer than a request may wait; it goes on."""
+
+
+class ConversionBusy(RecorderError):
+    """Somebody else has the same recording converted at this moment."""
 
 
 class Refused(RecorderError):
@@ -100,11 +121,23 @@ class Refused(RecorderError):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who gives a command."""
+    """Who gives a command, and what they may see and do."""
 
     name: str
     role: str = "admin"
     """`control`, `operator`, `admin`, or `system` for what we do ourselves."""
+    account: int = SYSTEM_ACCOUNT
+    """Whose calls and recordings they may reach; the System account reaches all."""
+    rights: frozenset[str] = RIGHTS
+    """`storage.entries.Permission` values."""
+    routes: frozenset[int] = frozenset()
+    """Only what came over these routes; empty: over any."""
+
+    def sees(self, account: int, route: int = 0) -> bool:
+        """Whether what belongs to this account and route exists for them. `route` 0: any."""
+        if self.account not in {SYSTEM_ACCOUNT, account}:
+            return False
+        return not (self.routes and route) or route in self.routes
 
 
 SYSTEM = Actor("siprecd", "system")

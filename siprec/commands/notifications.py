@@ -1,0 +1,8 @@
+"""`siprecd notifications`."""
+
+import click
+
+
+@click.group()
+def notifications() -> None:
+    """What event destinations are still to be told."""

@@ -1,0 +1,283 @@
+"""What a directory holds: accounts, routes, users, and what else an operator sets up.
+
+Plain typed values, the same in a directory file, in the native interface and in the database
+(`storage.directory`). Passwords are not here (`storage.users`), nor are calls.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+SYSTEM_ACCOUNT = 1
+"""The account that is always there; who belongs to it sees all accounts."""
+DEFAULT_ROUTE = 1
+"""The route that is always there and takes what no other takes."""
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:@/+-]{0,99}(?!\n)$")]
+Text = Annotated[str, Meta(max_length=255)]
+Number = Annotated[int, Meta(ge=1, le=2_000_000_000)]
+Days = Annotated[int, Meta(ge=0, le=36_500)]
+"""0: for ever."""
+Url = Annotated[str, Meta(pattern=r"^https?://[!-~]{1,2000}(?!\n)$")]
+
+Profile = Literal["default", "smallest", "small", "best_quality", "firefox_compatible"]
+Fill = Literal["silence", "cut"]
+Record = Literal["always", "on_demand", "never"]
+Permission = Literal["control", "playback", "download", "delete", "edit", "video"]
+UserType = Literal["api", "admin", "tenant"]
+
+RECORDING_EVENTS = (
+    "RECORDING_STARTED_EVENT",
+    "RECORDING_PAUSED_EVENT",
+    "RECORDING_RESUMED_EVENT",
+    "RECORDING_ENDED_EVENT",
+)
+"""What destinations can be told of."""
+
+PARAMETERS = (
+    "EVENT",
+    "EVENT_ID",
+    "SESSION_ID",
+    "ANI",
+    "DNIS",
+    "ISR_UCID",
+    "INGRESS_CALLID",
+    "EGRESS_CALLID",
+    "UNKNOWN_UCID",
+    "CALL_ID",
+    "RESULT",
+    "FILENAME",
+    "START_TIME",
+    "END_TIME",
+    "DURATION",
+    "PAUSE_LENGTH",
+    "PAUSE_SILENCE",
+    "CALLING_AORS",
+    "CALLED_AORS",
+)
+"""What can be told of an event, by the names destinations ask for."""
+
+
+class Format(Struct, frozen=True):
+    """What a format profile makes of a recording on request, beside the WAV that always is."""
+
+    bitrate_kbps: int
+    channels: Literal["mono", "split"]
+
+
+PROFILES: Mapping[str, Format | None] = MappingProxyType(
+    {
+        "default": None,
+        "smallest": Format(16, "mono"),
+        "small": Format(24, "mono"),
+        "best_quality": Format(128, "split"),
+        "firefox_compatible": Format(64, "mono"),
+    }
+)
+"""Format profile -> MP3 it makes; None: as `[render]` of the configuration says."""
+
+
+class Entry(Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all entries."""
+
+
+class Account(Entry, frozen=True, forbid_unknown_fields=True):
+    """A tenant: what its routes and users have in common."""
+
+    number: Number
+    name: Text = ""
+    retention_days: Days = 0
+    """How long recordings are kept after their end; 0: for ever."""
+    profile: Profile = "default"
+    pause_fill: Fill = "silence"
+    """What a pause leaves in the file, unless the command says."""
+    dtmf_mask: bool = False
+    """Pressed keys are not kept."""
+    video_access: bool = True
+
+
+class Route(Entry, frozen=True, forbid_unknown_fields=True):
+    """Which calls belong to an account, and whether they are recorded."""
+
+    id: Number
+    account: Number
+    label: Text = ""
+    match: Literal["from", "to", "from_or_to", "realm", "peer"] = "to"
+    """What of the call is compared: the caller's or the called party's address, the realm its
+    extension data names, or the network address of the recording client."""
+    pattern: Annotated[str, Meta(min_length=1, max_length=255)] = "%"
+    """Compared with the whole address without `sip:` and with its user part; `%` stands for any
+    text. For `peer` also a network, `192.0.2.0/24`."""
+    priority: Annotated[int, Meta(ge=0, le=1000)] = 5
+    """The highest that matches decides; among equals the lowest id."""
+    record: Record = "always"
+    percent: Annotated[int, Meta(ge=0, le=100)] = 100
+    """Share of the calls that `always` records."""
+    prebuffer_s: Annotated[int, Meta(ge=0, le=60)] | None = None
+    """How much of what was said before `start` an on-demand route keeps in memory, in case it is
+    wanted; None: as `[route]` of the configuration says."""
+    profile: Profile | None = None
+    """None, here and below: as the account says."""
+    retention_days: Days | None = None
+    pause_fill: Fill | None = None
+    dtmf_mask: bool | None = None
+    video_access: bool | None = None
+
+
+class User(Entry, frozen=True, forbid_unknown_fields=True):
+    """A person or a program that logs in with a password."""
+
+    email: Annotated[str, Meta(pattern=r"^[!-~]{1,64}@[!-~]{1,190}(?!\n)$")]
+    account: Number
+    type: UserType = "tenant"
+    username: Text = ""
+    level: Annotated[int, Meta(ge=0, le=10)] | None = None
+    """0 to 10; None: 10 for `api` and `admin`, 2 for `tenant`."""
+    permissions: list[Permission] | None = None
+    """None: everything for `admin`; all but delete for `api`; playback and download for `tenant`."""
+    routes: list[Number] = field(default_factory=list)
+    """Routes whose recordings the user may reach; none: all of the account."""
+    enabled: bool = True
+    password_expires: bool = True
+    lines: list[Text] = field(default_factory=list)
+    """Directory numbers."""
+    devices: list[Text] = field(default_factory=list)
+    """Device names."""
+    sip_uri: Text = ""
+
+
+class CustomField(Entry, frozen=True, forbid_unknown_fields=True):
+    """A name under which custom data can be kept with a recording."""
+
+    name: Name
+    accounts: list[Number] = field(default_factory=list)
+    """Whose recordings may bear it; none: all."""
+    searchable: bool = True
+
+
+class MetadataType(Entry, frozen=True, forbid_unknown_fields=True):
+    """A name of extension data that can be searched for. All are kept, listed here or not."""
+
+    name: Annotated[str, Meta(pattern=r"^[!-~]{1,128}(?!\n)$")]
+    """Prefix included: `apkt:realm`."""
+    searchable: bool = True
+
+
+class ExportTemplate(Entry, frozen=True, forbid_unknown_fields=True):
+    """A text with `${field}` in it that a recording is exported as."""
+
+    name: Name
+    version: Number
+    text: Annotated[str, Meta(max_length=65_536)]
+    media_type: Text = "application/xml"
+
+
+class Parameter(Struct, frozen=True, forbid_unknown_fields=True):
+    """One parameter of a notification: a literal, or the value of one of `PARAMETERS`."""
+
+    name: Annotated[str, Meta(pattern=r"^[!-~]{1,64}(?!\n)$")]
+    value: str = ""
+    literal: Text = ""
+
+
+class Destination(Entry, frozen=True, forbid_unknown_fields=True):
+    """Who is told of an event of which calls, by HTTP."""
+
+    name: Name
+    event: Literal[
+        "RECORDING_STARTED_EVENT",
+        "RECORDING_PAUSED_EVENT",
+        "RECORDING_RESUMED_EVENT",
+        "RECORDING_ENDED_EVENT",
+    ]
+    url: Url
+    """Sent as it is, with the parameters after it."""
+    scope: Literal["global", "account", "route", "realm"] = "global"
+    of: str | int = ""
+    """Number of the account or route, or name of the realm."""
+    method: Literal["GET", "POST"] = "GET"
+    """GET with the parameters in the query, or POST with them as a JSON object."""
+    parameters: list[Parameter] = field(default_factory=list)
+    """None: all of `PARAMETERS` under their own names."""
+    secret: Annotated[str, Meta(max_length=255)] = ""
+    """Signs what is sent (HMAC-SHA256) unless empty; never shown again."""
+
+
+class When(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which calls a policy is about; None: any."""
+
+    account: Number | None = None
+    route: Number | None = None
+    realm: Text | None = None
+
+
+class PolicyAction(Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing a policy does. Texts may hold `${ucid}`, `${calledAors[0].host}` and the like."""
+
+    type: Literal[
+        "HttpNotify", "StartAudio", "StopAudio", "InitiateRecordScreen", "TerminateRecordScreen"
+    ]
+    url: Annotated[str, Meta(max_length=2000)] = ""
+    """For HttpNotify."""
+    isr_ucid: Text = "${ucid}"
+    """The call: for audio which to start or stop, for a screen which it belongs to."""
+    screen_ip: Text = ""
+    """For screens: an address, or empty for the agent's or the first called address's host."""
+    agent_id: Text = ""
+    """For screens: the `ScreenAgent` to look up."""
+
+
+class Policy(Entry, frozen=True, forbid_unknown_fields=True):
+    """What to do on an event; all policies that match do it, in the order of `position`, name."""
+
+    name: Name
+    event: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}(?!\n)$")]
+    """`AudioRecordingStarted`, `AudioRecordingEnded` or a name of your own."""
+    actions: list[PolicyAction]
+    when: When = When()
+    position: Annotated[int, Meta(ge=0, le=100_000)] = 100
+
+
+class ScreenAgent(Entry, frozen=True, forbid_unknown_fields=True):
+    """Where the screen of an agent is recorded."""
+
+    agent_id: Name
+    """Registered ANI or DNIS, or an agent's name."""
+    address: Text
+    """IP address of the screen."""
+    account: Number = SYSTEM_ACCOUNT
+
+
+KINDS: Mapping[str, type[Entry]] = MappingProxyType(
+    {
+        "accounts": Account,
+        "routes": Route,
+        "users": User,
+        "custom-fields": CustomField,
+        "metadata-types": MetadataType,
+        "templates": ExportTemplate,
+        "destinations": Destination,
+        "policies": Policy,
+        "screen-agents": ScreenAgent,
+    }
+)
+"""Kind of entry, as in URLs and directory files -> its type. What entries name comes before them."""
+
+
+def key_of(entry: Entry) -> str:
+    """What tells an entry from others of its kind, as text."""
+    match entry:
+        case Account(number=number):
+            return str(number)
+        case Route(id=number):
+            return str(number)
+        case User(email=email):
+            return email.lower()
+        case ExportTemplate(name=name, version=version):
+            return f"{name}.{version}"
+        case ScreenAgent(agent_id=agent_id):
+            return agent_id
+    name: Any = getattr(entry, "name")  # noqa: B009 - all others have one
+    return str(name)

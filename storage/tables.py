@@ -1,0 +1,242 @@
+"""The tables, and the types of their columns; what the steps between schemas led to.
+
+Counterparts: `storage/migrations`, which holds those steps; `storage.database`, which runs them.
+A recording is one row with its parts as JSON; `attributes` is the index of what can be searched for
+and of which there may be several.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+from storage.records import (
+    Digit,
+    FileRecord,
+    Mark,
+    Participant,
+    Pause,
+    SiprecSession,
+    StreamRecord,
+    SupplementalFile,
+)
+
+SCHEMA = "0002"
+"""Newest revision of the books: catalogue, directory, users."""
+OUTBOX_SCHEMA = "outbox-0001"
+"""Newest revision of a node's outbox, a database of its own."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class UtcMicroseconds(TypeDecorator[datetime]):
+    """An aware datetime as integer microseconds since 1970, exact and sortable everywhere."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Microseconds; a naive datetime is a TypeError."""
+        return None if value is None else (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """The datetime in UTC."""
+        return None if value is None else EPOCH + value * MICROSECOND
+
+
+class Json(TypeDecorator[Any]):
+    """A value of type `kind` as JSON text."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        """JSON text."""
+        return msgspec.json.encode(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """The value; text that is not JSON of this type is a msgspec.ValidationError."""
+        return msgspec.json.decode(value or "null", type=self.kind)
+
+
+books = MetaData()
+"""Tables of the database that `[storage] database` names."""
+outbox_tables = MetaData()
+"""Tables of a node's own outbox."""
+
+
+def _searched(name: str) -> Index:
+    """Finds the newest of those with equal values without sorting."""
+    return Index(f"recordings_{name}", name, "started_at", "id")
+
+
+recordings = Table(
+    "recordings",
+    books,
+    Column("id", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False, unique=True),
+    Column("session_id", Text, nullable=False),
+    Column("segment", Integer, nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("account", Integer, nullable=False),
+    Column("route", Integer, nullable=False),
+    Column("profile", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("started_at", UtcMicroseconds, nullable=False),
+    Column("ended_at", UtcMicroseconds),
+    Column("duration_ms", BigInteger, nullable=False),
+    Column("paused_ms", BigInteger, nullable=False),
+    Column("paused_at_end", Boolean, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("previous_filename", Text, nullable=False),
+    Column("from_aor", Text, nullable=False),
+    Column("to_aor", Text, nullable=False),
+    Column("ani", Text, nullable=False),
+    Column("dnis", Text, nullable=False),
+    Column("ucid", Text, nullable=False),
+    Column("egress_call_id", Text, nullable=False),
+    Column("realm", Text, nullable=False),
+    Column("third_party_id", Text, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("agent_terminal", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("sensitive", Boolean, nullable=False),
+    Column("never_expire", Boolean, nullable=False),
+    Column("hold", Boolean, nullable=False),
+    Column("deleting", Boolean, nullable=False),
+    Column("has_video", Boolean, nullable=False),
+    Column("custom", Json(dict[str, str]), nullable=False),
+    Column("siprec_sessions", Json(tuple[SiprecSession, ...]), nullable=False),
+    Column("participants", Json(tuple[Participant, ...]), nullable=False),
+    Column("streams", Json(tuple[StreamRecord, ...]), nullable=False),
+    Column("pauses", Json(tuple[Pause, ...]), nullable=False),
+    Column("marks", Json(tuple[Mark, ...]), nullable=False),
+    Column("digits", Json(tuple[Digit, ...]), nullable=False),
+    Column("warnings", Json(tuple[str, ...]), nullable=False),
+    Column("files", Json(tuple[FileRecord, ...]), nullable=False),
+    Column("supplemental_files", Json(tuple[SupplementalFile, ...]), nullable=False),
+    Index("recordings_newest", "started_at", "id"),
+    Index("recordings_paused", "paused_at_end", "started_at"),
+    Index("recordings_due", "account", "route", "ended_at"),
+    *map(_searched, ("session_id", "call_id", "status", "account", "filename", "ani", "dnis")),
+    *map(_searched, ("ucid", "egress_call_id", "realm", "third_party_id", "agent_id", "route")),
+)
+"""One row for each `Recording`; columns bear the names of its fields, but for `has_video`."""
+
+attributes = Table(
+    "attributes",
+    books,
+    Column("recording_id", ForeignKey("recordings.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("started_at", UtcMicroseconds, nullable=False),
+    Index("attributes_value", "name", "value", "started_at", "recording_id"),
+    Index("attributes_recording", "recording_id"),
+)
+"""What a recording has several of: `aor`, `siprec_session`, `custom:NAME`, `extension:NAME`; the
+time of its start again, so that the newest are found without sorting."""
+
+audit = Table(
+    "audit",
+    books,
+    Column("recording_id", Text, primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcMicroseconds, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""Who did what. Rows are only ever added, and outlive the recording: no foreign key."""
+
+counters = Table(
+    "counters",
+    books,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""`recordings`: last number given. `directory`, `users`: grow with each change, for those who hold
+a copy."""
+
+api_keys = Table(
+    "api_keys",
+    books,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("account", Integer, nullable=False),
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("created_at", UtcMicroseconds, nullable=False),
+)
+"""Bearer keys of the control API, as digests."""
+
+directory = Table(
+    "directory",
+    books,
+    Column("kind", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("entry", Text, nullable=False),
+)
+"""One row for each entry of the directory, as JSON: all of it is held in memory, none is searched
+for here."""
+
+credentials = Table(
+    "credentials",
+    books,
+    Column("email", Text, primary_key=True),
+    Column("password", Text, nullable=False),
+    Column("changed_at", UtcMicroseconds, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("locked_until", UtcMicroseconds),
+)
+"""argon2id hashes and what protects them from guessing."""
+
+tokens = Table(
+    "tokens",
+    books,
+    Column("sha256", Text, primary_key=True),
+    Column("email", Text, nullable=False),
+    Column("created_at", UtcMicroseconds, nullable=False),
+    Column("expires_at", UtcMicroseconds, nullable=False),
+    Index("tokens_email", "email"),
+)
+"""What logged-in users hold, as digests."""
+
+outbox = Table(
+    "outbox",
+    outbox_tables,
+    Column("sequence", Integer, primary_key=True),
+    Column("event_id", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("account", Integer, nullable=False),
+    Column("created_at", UtcMicroseconds, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", UtcMicroseconds, nullable=False),
+    Column("error", Text, nullable=False),
+    Index("outbox_lane", "state", "destination", "lane", "sequence"),
+    Index("outbox_state", "state", "sequence"),
+    sqlite_autoincrement=True,
+)
+"""Notifications not delivered yet, and dead letters."""

@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 
+from siprec.dispatcher import Dispatcher
 from siprec.feed import EventFeed
+from siprec.library import Library
 from siprec.recorder import Recorder
 from storage.blobs.base import BlobStore
 from storage.catalog import Catalog
+from storage.directory import Directory
 from storage.keys import ApiKeys
+from storage.outbox import Outbox
+from storage.users import Users
 from storage.writer import CatalogWriter
 
 
@@ -15,8 +20,13 @@ class Services:
     """The doors behind the HTTP interface, shared by all dialects."""
 
     recorder: Recorder
+    library: Library
+    dispatcher: Dispatcher
+    feed: EventFeed
+    directory: Directory
+    users: Users
+    keys: ApiKeys
+    outbox: Outbox
     catalog: Catalog
     writer: CatalogWriter
     blobs: BlobStore
-    feed: EventFeed
-    keys: ApiKeys

@@ -4,12 +4,42 @@
 """
 
 import secrets
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from siprec.metadata import Model
-from siprec.session import Actor, LiveSession, State
+from siprec.session import Actor, LiveSession, RecorderError, State
 from storage.records import AuditEntry, Participant, Pause, Recording, StreamRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What people may change of a recording; None leaves it as it is."""
+
+    filename: str | None = None
+    agent_id: str | None = None
+    agent_terminal: str | None = None
+    note: str | None = None
+    third_party_id: str | None = None
+    sensitive: bool | None = None
+    never_expire: bool | None = None
+    hold: bool | None = None
+    custom: Mapping[str, str] = field(default_factory=dict)
+    """Name -> value; an empty value takes the name away, names not here keep theirs."""
+
+
+class InvalidChange(RecorderError):
+    """A change that cannot be made; the text names the field and what is wrong."""
+
+
+def changed(recording: Recording, changes: Changes, now: datetime, actor: Actor) -> Recording:
+    """`recording` with `changes` in it, and in its history who made them.
+
+    A new file name takes the old one to `previous_filename`. Raises InvalidChange for a name that
+    would be a path (`storage.text.file_name`).
+    """
+    raise NotImplementedError
 
 
 def opened(live: LiveSession, now: datetime) -> Recording:

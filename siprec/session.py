@@ -14,7 +14,7 @@ from media.spec import StreamPort, StreamSpec
 from siprec.metadata import Document, Model
 from siprec.negotiation import Plan
 from siprec.sdp import SessionDescription
-from storage.entries import SYSTEM_ACCOUNT, Permission
+from storage.entries import DEFAULT_ROUTE, SYSTEM_ACCOUNT, Fill, Permission, Record
 from storage.records import Mark, Participant, Pause, Recording
 
 RIGHTS: frozenset[str] = frozenset(get_args(Permission))
@@ -162,6 +162,45 @@ class Offer:
     to_aor: str = ""
     warnings: tuple[str, ...] = ()
     """Reason codes of what was odd in the request, e.g. `metadata_malformed`."""
+    peer: str = ""
+    """Network address the request came from."""
+    ucid: str = ""
+    """Value of the header configured for it, verbatim; empty without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who calls whom, and under which ids a call is known elsewhere (`siprec.identity`)."""
+
+    ani: str = ""
+    """The caller: user part of the address."""
+    dnis: str = ""
+    """The called party."""
+    ucid: str = ""
+    """Universal call id, verbatim; empty unless the client states one."""
+    egress_call_id: str = ""
+    realm: str = ""
+    """The first realm the client's extension data names."""
+    realms: tuple[str, ...] = ()
+    calling: frozenset[str] = frozenset()
+    """Participants on the caller's side."""
+    calling_aors: tuple[str, ...] = ()
+    called_aors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the directory says about a call: whose it is and whether it is recorded."""
+
+    account: int = SYSTEM_ACCOUNT
+    route: int = DEFAULT_ROUTE
+    record: Record = "always"
+    """`always`: from its beginning; `on_demand`: once somebody starts it."""
+    profile: str = "default"
+    pause_fill: Fill = "silence"
+    """What a pause leaves, unless the command says."""
+    prebuffer_ms: int = 0
+    """What an on-demand call holds in memory of the time before it is started."""
 
 
 @dataclass(slots=True)
@@ -205,6 +244,10 @@ class LiveSession:
     to_aor: str = ""
     marks: tuple[Mark, ...] = ()
     pauses: tuple[Pause, ...] = ()
+    identity: Identity = Identity()
+    decision: Decision = Decision()
+    segments: int = 0
+    """Recordings there were so far."""
 
     def paused_ms(self, now: datetime) -> int:
         """Milliseconds of the open recording spent paused so far."""

@@ -31,6 +31,7 @@ class Entries:
 
     accounts: Mapping[int, Account]
     routes: Mapping[int, Route]
+    """In the order they are tried: highest priority first, then lowest id."""
     users: Mapping[str, User] = field(default_factory=dict)
     """By e-mail address in lower case."""
     custom_fields: Mapping[str, CustomField] = field(default_factory=dict)

@@ -13,7 +13,6 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,12 @@ from urllib.parse import quote
 import msgspec
 from sqlalchemy import (
     URL,
-    BigInteger,
-    Boolean,
     Column,
     Connection,
-    Dialect,
-    ForeignKey,
-    Index,
-    Integer,
     MetaData,
     NullPool,
     Table,
     Text,
-    TypeDecorator,
     event,
     exc,
     inspect,
@@ -45,19 +37,19 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from storage.records import (
-    FileRecord,
-    Mark,
-    Pause,
-    StorageError,
-    StorageUnavailable,
-    StreamRecord,
+from storage.records import StorageError, StorageUnavailable
+from storage.tables import (  # noqa: F401 - until their readers take them from there
+    EPOCH,
+    MICROSECOND,
+    SCHEMA,
+    UtcMicroseconds,
+    api_keys,
+    audit,
+    recordings,
 )
 
 SCHEMES = ("sqlite",)
 """URL schemes that can be opened."""
-SCHEMA = "0001"
-"""Revision of the tables below, the newest one in `storage/migrations/versions`."""
 BUSY_TIMEOUT_S = 0.8
 """How long a statement waits for another process's lock."""
 QUEUE_TIMEOUT_S = 0.5
@@ -68,121 +60,26 @@ POOL_SIZE = 4
 MIGRATION_TIMEOUT_S = 5.0
 """How long a start waits for another process that is migrating the same database."""
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-
-
-class UtcMicroseconds(TypeDecorator[datetime]):
-    """An aware datetime as integer microseconds since 1970, exact and sortable everywhere."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """Microseconds; a naive datetime is a TypeError."""
-        return None if value is None else (value - EPOCH) // MICROSECOND
-
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        """The datetime in UTC."""
-        return None if value is None else EPOCH + value * MICROSECOND
-
-
-class Json(TypeDecorator[Any]):
-    """A value of type `kind` as JSON text."""
-
-    impl = Text
-    cache_ok = True
-
-    def __init__(self, kind: Any) -> None:
-        super().__init__()
-        self.kind = kind
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
-        """JSON text."""
-        return msgspec.json.encode(value).decode()
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """The value; text that is not JSON of this type is a msgspec.ValidationError."""
-        return msgspec.json.decode(value or "null", type=self.kind)
-
-
-metadata = MetaData()
-
-recordings = Table(
-    "recordings",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("session_id", Text, nullable=False),
-    Column("call_id", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("started_at", UtcMicroseconds, nullable=False),
-    Column("ended_at", UtcMicroseconds),
-    Column("duration_ms", BigInteger, nullable=False),
-    Column("paused_ms", BigInteger, nullable=False),
-    Column("paused_at_end", Boolean, nullable=False),
-    Column("from_aor", Text, nullable=False),
-    Column("to_aor", Text, nullable=False),
-    Column("siprec_session_ids", Json(tuple[str, ...]), nullable=False),
-    Column("streams", Json(tuple[StreamRecord, ...]), nullable=False),
-    Column("pauses", Json(tuple[Pause, ...]), nullable=False),
-    Column("marks", Json(tuple[Mark, ...]), nullable=False),
-    Column("warnings", Json(tuple[str, ...]), nullable=False),
-    Column("files", Json(tuple[FileRecord, ...]), nullable=False),
-    Index("recordings_newest", "started_at", "id"),
-    Index("recordings_session", "session_id"),
-    Index("recordings_call", "call_id"),
-    Index("recordings_status", "status", "started_at", "id"),
-    Index("recordings_paused", "paused_at_end", "started_at"),
-)
-"""One row for each `Recording`; its columns bear the names of the record's fields."""
-
+# Until their readers take them from `storage.tables`.
 participants = Table(
     "participants",
-    metadata,
-    Column("recording_id", ForeignKey("recordings.id", ondelete="CASCADE"), primary_key=True),
-    Column("position", Integer, primary_key=True, autoincrement=False),
-    Column("participant_id", Text, nullable=False),
-    Column("aor", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Index("participants_aor", "aor"),
-    Index("participants_name", "name"),
+    MetaData(),
+    *(Column(name, Text) for name in ("recording_id", "position", "participant_id", "aor", "name")),
 )
-"""The parties of a recording, in the order of the record."""
-
-audit = Table(
-    "audit",
-    metadata,
-    Column("recording_id", Text, primary_key=True),
-    Column("sequence", Integer, primary_key=True, autoincrement=False),
-    Column("at", UtcMicroseconds, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-)
-"""Who did what. Rows are only ever added, and outlive the recording: no foreign key."""
-
-api_keys = Table(
-    "api_keys",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("role", Text, nullable=False),
-    Column("sha256", Text, nullable=False, unique=True),
-    Column("created_at", UtcMicroseconds, nullable=False),
-)
-"""Bearer keys of the control API, as digests."""
 
 
 class Database:
     """The database behind a URL; connections are opened when they are needed.
 
-    `url`: `sqlite:///PATH`. Raises StorageError for any other.
+    `url`: `sqlite:///PATH`. Raises StorageError for any other. `schema`: the revision of
+    `storage/migrations/versions` it is brought to.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, schema: str = SCHEMA) -> None:
         scheme, _, path = url.partition(":///")
         if scheme not in SCHEMES or not path:
             raise StorageError("the database URL must be sqlite:///PATH")
+        self._schema = schema
         self._path = Path(path).absolute()
         self._engine = _pooled(self._path)
         self._writes = self._engine.execution_options(begin="BEGIN IMMEDIATE")
@@ -247,11 +144,8 @@ class Database:
             await asyncio.to_thread(_create, self._path)
             async with self._engine.begin() as connection:
                 version = await connection.run_sync(_version)
-            if version > SCHEMA:
-                raise StorageError(
-                    f"{self._path} has schema {version}, this version knows up to {SCHEMA}"
-                )
-            if version < SCHEMA:
+            if version != self._schema:
+                _refuse_others(self._path, version, self._schema)
                 await self._upgrade()
         self._current = True
 
@@ -260,7 +154,7 @@ class Database:
         engine = _patient(self._path)
         try:
             async with engine.begin() as connection:
-                await connection.run_sync(steps.upgrade)
+                await connection.run_sync(steps.upgrade, self._schema)
         finally:
             await engine.dispose()
 
@@ -296,6 +190,19 @@ def _version(connection: Connection) -> str:
     if not inspect(connection).has_table("alembic_version"):
         return ""
     return str(connection.scalar(text("SELECT version_num FROM alembic_version")) or "")
+
+
+def _refuse_others(path: Path, version: str, schema: str) -> None:
+    """Only what is older and of the same line can be brought up to `schema`."""
+    if version and _line(version) != _line(schema):
+        raise StorageError(f"{path} has schema {version}, which is not the one for this use")
+    if version > schema:
+        raise StorageError(f"{path} has schema {version}, this version knows up to {schema}")
+
+
+def _line(version: str) -> str:
+    """What revisions that lead to each other have in common."""
+    return version.rstrip("0123456789")
 
 
 def _pooled(path: Path) -> AsyncEngine:

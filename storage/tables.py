@@ -36,7 +36,7 @@ from storage.records import (
 
 SCHEMA = "0002"
 """Newest revision of the books: catalogue, directory, users."""
-OUTBOX_SCHEMA = "outbox-0001"
+OUTBOX_SCHEMA = "outbox_0001"
 """Newest revision of a node's outbox, a database of its own."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

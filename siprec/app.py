@@ -1,4 +1,4 @@
-"""The composition root: builds the rooms, runs them, and takes them down in reverse order."""
+"""The process: runs the rooms and takes them down in reverse order of their start."""
 
 import asyncio
 import fcntl
@@ -6,8 +6,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,23 +16,13 @@ import click
 import structlog
 
 from api.server import ApiServer
-from api.services import Services
 from config.schema import Config
-from media.engine import MediaEngine
-from media.renderer import Renderer
-from siprec import __version__
-from siprec.archive import Archive
+from siprec import __version__, rooms
 from siprec.commands.common import CommandError
-from siprec.feed import EventFeed
 from siprec.recorder import Recorder
+from siprec.rooms import Background, Books, Rooms
 from siprec.server import SipServer
-from storage import blobs
-from storage.blobs.base import BlobStore
-from storage.catalog import Catalog
-from storage.database import Database
-from storage.keys import ApiKeys
 from storage.records import StorageError, StorageUnavailable
-from storage.writer import CatalogWriter
 
 logger = structlog.get_logger(__name__)
 
@@ -41,53 +30,6 @@ FAREWELL_S = 2.0
 """After the drain limit: for our BYEs to be answered."""
 WRITE_OUT_S = 30.0
 """At the end: for files to be rendered."""
-
-
-class Background:
-    """Named background work in a TaskGroup; a failure is logged and takes nothing else down."""
-
-    def __init__(self, group: asyncio.TaskGroup) -> None:
-        self._group = group
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` to its end."""
-        task = self._group.create_task(self._guarded(name, work), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def cancel(self) -> None:
-        """Stop all that still runs."""
-        for task in self._tasks:
-            task.cancel()
-
-    async def _guarded(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Exception:
-            logger.exception("background_failed", task=name)
-
-
-@dataclass(frozen=True, slots=True)
-class Books:
-    """What is opened on disk."""
-
-    database: Database
-    catalog: Catalog
-    writer: CatalogWriter
-    keys: ApiKeys
-    blobs: BlobStore
-
-
-@asynccontextmanager
-async def _books(config: Config) -> AsyncIterator[Books]:
-    database = Database(config.storage.database)
-    catalog = Catalog(database)
-    store = blobs.from_url(config.storage.recordings)
-    try:
-        yield Books(database, catalog, CatalogWriter(catalog), ApiKeys(database), store)
-    finally:
-        await database.close()
 
 
 def _lock(spool: Path) -> int:
@@ -117,13 +59,15 @@ async def recover(config: Config) -> int:
 
 async def _alone(
     config: Config,
-    work: Callable[[Config, Books, asyncio.TaskGroup], Coroutine[Any, Any, None]],
+    work: Callable[[Config, Rooms, Background], Coroutine[Any, Any, None]],
 ) -> int:
     """Do `work` as the only process on the spool folder. Raises CommandError."""
     lock = _lock(Path(config.storage.spool))
     try:
-        async with _books(config) as books, asyncio.TaskGroup() as group:
-            await work(config, books, group)
+        async with asyncio.TaskGroup() as group:
+            background = Background(group)
+            async with rooms.opened(config, background.spawn) as opened:
+                await work(config, opened, background)
     except* CommandError as errors:
         raise errors.exceptions[0] from None
     finally:
@@ -131,50 +75,40 @@ async def _alone(
     return 0
 
 
-async def _serve(config: Config, books: Books, group: asyncio.TaskGroup) -> None:
-    background = Background(group)
-    feed, renderer = EventFeed(), Renderer(config.render.workers)
-    engine = MediaEngine(config.media, Path(config.storage.spool))
-    archive = _archive(config, books, renderer, feed, background)
-    recorder = Recorder(config, engine, archive, feed, background.spawn)
-    services = Services(recorder, books.catalog, books.writer, books.blobs, feed, books.keys)
+async def _serve(config: Config, node: Rooms, background: Background) -> None:
+    services, archive, recorder = node.services, node.archive, node.services.recorder
     sip, http = SipServer(config.sip, recorder), ApiServer(config.api, services)
     stop = _signals()
     background.spawn("sidecars", archive.write_notes())
-    await _open_database(books)
-    background.spawn("catalog writer", books.writer.run())
+    await _open_books(node.books)
+    _follow(node, background)
     leftovers = await archive.leftovers()
     recorder.paused_calls.load([*await archive.ended_paused(), *leftovers], datetime.now(UTC))
-    await engine.start()
+    await node.engine.start()
     try:
         await _start(sip, http)
         archive.recover(leftovers)
+        background.spawn("deletions", services.library.resume())
         _settle_memory()
         click.echo(f"siprecd {__version__} ready: SIP {' '.join(sip.addresses)}, API {http.url}")
         await stop.first.wait()
         await _drain(config.sip.drain_s, recorder, sip, stop)
     finally:
         await sip.stop()
-        await _write_out(archive, books.writer, stop)
+        await _write_out(node, stop)
         await http.stop()
-        await engine.close()
+        await node.engine.close()
         background.cancel()
-        await renderer.close()
 
 
-def _archive(
-    config: Config, books: Books, renderer: Renderer, feed: EventFeed, background: Background
-) -> Archive:
-    return Archive(
-        config.render,
-        Path(config.storage.spool),
-        renderer,
-        books.catalog,
-        books.writer,
-        books.blobs,
-        feed,
-        background.spawn,
-    )
+def _follow(node: Rooms, background: Background) -> None:
+    """Start what runs for the life of the process."""
+    books = node.books
+    background.spawn("catalog writer", books.writer.run())
+    background.spawn("directory", books.directory.watch())
+    background.spawn("users", books.users.watch())
+    background.spawn("courier", node.courier.run())
+    background.spawn("retention", node.services.library.keep_retention())
 
 
 def _settle_memory() -> None:
@@ -192,10 +126,11 @@ async def _start(sip: SipServer, http: ApiServer) -> None:
         raise CommandError(f"cannot listen: {error}") from error
 
 
-async def _open_database(books: Books) -> None:
+async def _open_books(books: Books) -> None:
     """Bring the schema up to date; a database that is away does not keep us from recording."""
     try:
-        await books.database.migrate()
+        await books.directory.load()
+        await books.users.load()
         await books.keys.load()
         if await books.keys.count() == 0:
             key = await books.keys.add("admin", "admin")
@@ -236,10 +171,10 @@ async def _drain(drain_s: int, recorder: Recorder, sip: SipServer, stop: _Stop) 
     await _until(lambda: sip.idle, FAREWELL_S, stop)
 
 
-async def _write_out(archive: Archive, writer: CatalogWriter, stop: _Stop) -> None:
+async def _write_out(node: Rooms, stop: _Stop) -> None:
     """Wait until every file is whole and booked; what is not, the next start finishes."""
-    await _until(lambda: not archive.unfinished, WRITE_OUT_S, stop)
-    await writer.drain(FAREWELL_S)
+    await _until(lambda: not node.archive.unfinished, WRITE_OUT_S, stop)
+    await node.books.writer.drain(FAREWELL_S)
 
 
 async def _until(done: Any, limit_s: float, stop: _Stop) -> None:
@@ -249,17 +184,15 @@ async def _until(done: Any, limit_s: float, stop: _Stop) -> None:
             await asyncio.wait_for(stop.second.wait(), 0.05)
 
 
-async def _recover(config: Config, books: Books, group: asyncio.TaskGroup) -> None:
-    await _open_database(books)
-    background, renderer = Background(group), Renderer(config.render.workers)
-    archive = _archive(config, books, renderer, EventFeed(), background)
-    background.spawn("catalog writer", books.writer.run())
-    leftovers = await archive.leftovers()
+async def _recover(_: Config, node: Rooms, background: Background) -> None:
+    await _open_books(node.books)
+    background.spawn("catalog writer", node.books.writer.run())
+    leftovers = await node.archive.leftovers()
     click.echo(f"{len(leftovers)} unfinished recordings")
-    archive.recover(leftovers)
-    while archive.unfinished:
-        click.echo(f"{len(archive.unfinished)} to go")
+    node.archive.recover(leftovers)
+    while node.archive.unfinished:
+        click.echo(f"{len(node.archive.unfinished)} to go")
         await asyncio.sleep(1)
-    await books.writer.drain(WRITE_OUT_S)
+    await node.services.library.resume()
+    await node.books.writer.drain(WRITE_OUT_S)
     background.cancel()
-    await renderer.close()

@@ -22,13 +22,17 @@ class FeedEvent:
     type: str
     """`session.started`, `session.updated`, `session.ended`, `recording.started`,
     `recording.paused`, `recording.resumed`, `recording.stopped`, `recording.marked`,
-    `recording.complete`, `recording.partial`, `recording.failed`, `recording.deleted`."""
+    `recording.changed`, `recording.complete`, `recording.partial`, `recording.failed`,
+    `recording.deleted`."""
     at: datetime
     session_id: str = ""
     recording_id: str = ""
     call_id: str = ""
     actor: str = ""
     reason: str = ""
+    account: int = 1
+    """Whose call it is."""
+    route: int = 1
 
 
 class Subscription:

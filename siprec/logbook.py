@@ -9,8 +9,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from siprec.metadata import Model
-from siprec.session import Actor, LiveSession, RecorderError, State
-from storage.records import AuditEntry, Participant, Pause, Recording, StreamRecord
+from siprec.session import Actor, LiveSession, NegotiatedStream, RecorderError, State
+from storage.records import (
+    AuditEntry,
+    Participant,
+    Pause,
+    Recording,
+    SiprecSession,
+    StreamRecord,
+)
+from storage.text import safe_file_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +51,29 @@ def changed(recording: Recording, changes: Changes, now: datetime, actor: Actor)
 
 
 def opened(live: LiveSession, now: datetime) -> Recording:
-    """A new recording of `live`, with an unguessable id that is safe as a file name."""
+    """The next recording of `live`, with an unguessable id that is safe as a file name."""
+    decision = live.decision
     return Recording(
         secrets.token_hex(16),
         live.id,
         live.call_id,
         "recording",
         now,
+        segment=live.segments + 1,
+        account=decision.account,
+        route=decision.route,
+        profile=decision.profile,
+        filename=file_name_of(live),
         from_aor=live.from_aor,
         to_aor=live.to_aor,
     )
+
+
+def file_name_of(live: LiveSession) -> str:
+    """What the next recording of `live` is called until somebody renames it."""
+    identity = live.identity
+    parts = [identity.dnis, identity.ucid or live.call_id, str(live.segments or "")]
+    return safe_file_name("-".join(filter(None, parts))) + ".wav"
 
 
 def current(live: LiveSession, recording: Recording, now: datetime) -> Recording:
@@ -94,33 +115,75 @@ def resumed(pauses: tuple[Pause, ...], now: datetime) -> tuple[Pause, ...]:
     return (*pauses[:-1], replace(pauses[-1], ended_at=now))
 
 
-def participants(model: Model, *, past: bool = False) -> tuple[Participant, ...]:
+def participants(live: LiveSession, model: Model, *, past: bool = False) -> tuple[Participant, ...]:
     """The parties in the order the client declared them; with `past`, whoever took part."""
+    calling = live.identity.calling
     return tuple(
-        Participant(person.participant_id, person.aor, person.name)
+        Participant(
+            person.participant_id,
+            person.aor,
+            person.name,
+            person.extensions,
+            person.participant_id in calling,
+        )
         for person in model.participants(past=past)
+    )
+
+
+def described(live: LiveSession, recording: Recording, model: Model) -> Recording:
+    """`recording` with what the metadata says now."""
+    identity = live.identity
+    return replace(
+        recording,
+        ani=identity.ani,
+        dnis=identity.dnis,
+        ucid=identity.ucid,
+        egress_call_id=identity.egress_call_id,
+        realm=identity.realm,
+        siprec_sessions=_sessions(model),
+        participants=participants(live, model, past=True),
+        streams=streams(live, model),
+    )
+
+
+def _sessions(model: Model) -> tuple[SiprecSession, ...]:
+    return tuple(
+        SiprecSession(session.session_id, session.began, session.extensions or ())
+        for session in model.sessions(past=True)
     )
 
 
 def streams(live: LiveSession, model: Model) -> tuple[StreamRecord, ...]:
     """Every stream the session has or had, with its channel: the caller's is the left one.
 
-    Who calls is not said by RFC 7865; the first participant declared is taken as the caller, and
-    streams without a known sender follow in the order they were offered.
+    Streams of others follow in the order they were declared, those without a known sender in the
+    order they were offered.
     """
+    calling = live.identity.calling
     people = [person.participant_id for person in model.participants(past=True)]
+    people.sort(key=lambda participant_id: participant_id not in calling)
 
     def rank(number: int) -> tuple[int, int]:
         sender = model.sender_of(number)
         return (people.index(sender) if sender in people else len(people), number)
 
     ordered = sorted(live.streams, key=lambda stream: (*rank(stream.number), stream.closed))
-    return tuple(
-        StreamRecord(
-            stream.spec.stream_id,
-            stream.spec.label,
-            channel,
-            participant_id=model.sender_of(stream.number) or "",
-        )
-        for channel, stream in enumerate(ordered)
+    return tuple(_stream(stream, channel, model) for channel, stream in enumerate(ordered))
+
+
+def _stream(stream: NegotiatedStream, channel: int, model: Model) -> StreamRecord:
+    record = StreamRecord(
+        stream.spec.stream_id,
+        stream.spec.label,
+        channel,
+        participant_id=model.sender_of(stream.number) or "",
+    )
+    stated = model.stream_of(stream.number)
+    if stated is None:
+        return record
+    return replace(
+        record,
+        siprec_stream_id=stated.stream_id,
+        started_at=stated.began,
+        extensions=stated.extensions or (),
     )

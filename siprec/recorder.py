@@ -1,16 +1,15 @@
 """The core: owns the live sessions and is the only writer of their state.
 
-SIP comes in through `begin`, `update`, `confirm` and `end`; HTTP through `find` and `control`; the
-process through `paused_calls` and `accepting`. Everything runs on the event loop. An offer is
-answered without waiting for disk, database or media process; a command waits for the media process
-and for nothing else. Its counterpart for what has ended is `siprec.archive`.
+SIP comes in through `begin`, `update`, `confirm` and `end`; HTTP through `find`, `control` and
+`annotate`; the process through `paused_calls` and `accepting`. Everything runs on the event loop.
+An offer is answered without waiting for disk, database or media process; a command waits for the
+media process, and for what it makes others to be told of to be safe. Its counterparts:
+`siprec.journal` writes down what happens, `siprec.archive` takes over what has ended.
 """
 
 import asyncio
-import secrets
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -18,11 +17,13 @@ import structlog
 from config.schema import Config
 from media.engine import MediaEngine
 from media.spec import MediaUnavailable, StreamReport
-from siprec import logbook, negotiation, policy, streams
+from siprec import identity, logbook, negotiation, policy, streams
 from siprec.archive import Archive, Spawn
-from siprec.feed import EventFeed, FeedEvent
+from siprec.feed import EventFeed
+from siprec.journal import FEED, OCCURRENCES, Journal
 from siprec.metadata import Model, merge
 from siprec.negotiation import NotAcceptable, Plan
+from siprec.occurrence import ENDED
 from siprec.paused import PausedCalls, keys_of
 from siprec.sdp import SessionDescription
 from siprec.session import (
@@ -36,6 +37,7 @@ from siprec.session import (
     ControlFailed,
     InvalidTransition,
     LiveSession,
+    NotRecordable,
     Offer,
     ReceptionView,
     RecorderError,
@@ -44,18 +46,10 @@ from siprec.session import (
     State,
     UnknownSession,
 )
+from storage.directory import Directory
 from storage.records import Mark, Pause, Recording
 
 logger = structlog.get_logger(__name__)
-
-_EVENTS = {
-    Action.START: "recording.started",
-    Action.PAUSE: "recording.paused",
-    Action.RESUME: "recording.resumed",
-    Action.STOP: "recording.stopped",
-    Action.SPLIT: "recording.started",
-    Action.MARK: "recording.marked",
-}
 
 
 class Recorder:
@@ -66,14 +60,17 @@ class Recorder:
         config: Config,
         engine: MediaEngine,
         archive: Archive,
+        directory: Directory,
         feed: EventFeed,
         spawn: Spawn,
     ) -> None:
         self._config = config
         self._engine = engine
         self._archive = archive
-        self._feed = feed
+        self._directory = directory
         self._spawn = spawn
+        self.journal = Journal(archive, feed, config.sip.ucid_header)
+        """What is written down and told of the sessions."""
         self._dialogs: dict[str, RecordingSession] = {}
         self._sessions: dict[str, LiveSession] = {}
         self._in_flight: dict[str, asyncio.Future[bool]] = {}
@@ -92,25 +89,43 @@ class Recorder:
         """
         if not self.accepting:
             raise Refused(503, "Draining", retry_after_s=streams.RETRY_AFTER_S)
-        policy.decide(offer, self._config.sip.accept)
+        policy.admit(offer, self._config.sip.accept)
         if offer.sdp is None:
             raise Refused(488, "No session description", warning='399 siprecd "SDP offer needed"')
         plan = _plan(offer.sdp, None)
         model = _merged(Model(), offer, plan)
-        keys = keys_of(offer.call_id, model.session_ids())
-        live = _live_session(offer, self.paused_calls.holds(keys, offer.received_at))
-        live.recording = logbook.opened(live, offer.received_at)
+        live = self._live_session(offer, model)
         streams.align(self._engine, live, plan, _ns(offer.received_at))
         answer = streams.answer(live, plan, self._host(offer), None)
-        session = RecordingSession(offer.dialog_id, offer.call_id, live, plan, answer, model)
+        session = RecordingSession(offer.dialog_id, offer.call_id, live, plan, answer, model, offer)
         self._dialogs[offer.dialog_id] = session
         self._sessions[live.id] = live
-        self._refresh(session, offer.warnings)
-        first = Action.PAUSE if live.state is State.PAUSED else Action.START
-        self._audit(live, SYSTEM if first is Action.PAUSE else SRC, first)
-        self._announce("session.started", live)
-        self._announce(_EVENTS[first], live)
+        self.journal.refresh(session, offer.warnings)
+        self._begun(live)
         return answer
+
+    def _live_session(self, offer: Offer, model: Model) -> LiveSession:
+        """The session of a new call, in the state its route and its past put it."""
+        known = identity.identify(offer, model, self._config.sip.ucid_header)
+        decision = policy.decide(self._directory.entries, offer, known, self._config.route)
+        keys = keys_of(offer.call_id, model.session_ids())
+        paused = self.paused_calls.holds(keys, offer.received_at)
+        live = LiveSession.of(offer, decision, paused)
+        live.identity = known
+        if live.state is not State.IDLE:
+            live.recording = logbook.opened(live, offer.received_at)
+            live.segments = 1
+        return live
+
+    def _begun(self, live: LiveSession) -> None:
+        """Write down and tell how a new session begins."""
+        paused = live.state is State.PAUSED
+        actions = (Action.START, Action.PAUSE) if paused else (Action.START,)
+        self.journal.audit(live, SYSTEM if paused else SRC, actions[-1])
+        self.journal.announce("session.started", live)
+        for action in actions if live.recording else ():
+            self.journal.announce(FEED[action], live)
+            self.journal.tell(OCCURRENCES[action], live)
 
     def update(self, offer: Offer) -> SessionDescription:
         """Apply a re-INVITE or UPDATE; returns the SDP to answer with.
@@ -126,8 +141,8 @@ class Recorder:
             session.answer = streams.answer(session.live, plan, self._host(offer), session.answer)
             session.plan = plan
         session.metadata = model
-        self._refresh(session, offer.warnings)
-        self._announce("session.updated", session.live)
+        self.journal.refresh(session, offer.warnings)
+        self.journal.announce("session.updated", session.live)
         return session.answer
 
     def confirm(self, dialog_id: str) -> None:
@@ -147,16 +162,17 @@ class Recorder:
         at_ns = time.time_ns()
         if last:
             session.metadata = _merged(session.metadata, last, session.plan)
-            self._refresh(session, last.warnings)
+            self.journal.refresh(session, last.warnings)
         del self._sessions[live.id]
         if live.state is State.PAUSED:
             keys = keys_of(live.call_id, session.metadata.session_ids())
             self.paused_calls.add(keys, _utc(at_ns))
-        if live.recording:
-            self._audit(live, SRC, Action.STOP, reason)
-        self._announce("session.ended", live, reason=reason)
+        self.journal.audit(live, SRC, Action.STOP, reason)
+        self.journal.announce("session.ended", live, reason=reason)
         recording = self._close(live, _utc(at_ns))
         live.state = State.STOPPED
+        if recording:
+            self.journal.tell(ENDED, live, recording)
         self._spawn(f"end {live.id}", self._end(live, recording, at_ns))
 
     async def _end(self, live: LiveSession, recording: Recording | None, at_ns: int) -> None:
@@ -170,16 +186,16 @@ class Recorder:
 
     # HTTP
 
-    def sessions(self) -> list[LiveSession]:
-        """All live sessions, newest first."""
-        return [*reversed(self._sessions.values())]
+    def sessions(self, actor: Actor = SYSTEM) -> list[LiveSession]:
+        """All live sessions that `actor` may see, newest first."""
+        return [live for live in reversed(self._sessions.values()) if live.is_seen_by(actor)]
 
-    def find(self, session_id: str) -> LiveSession:
-        """The live session with this id. Raises UnknownSession."""
-        try:
-            return self._sessions[session_id]
-        except KeyError:
-            raise UnknownSession(f"no live session {session_id}") from None
+    def find(self, session_id: str, actor: Actor = SYSTEM) -> LiveSession:
+        """The live session with this id. Raises UnknownSession, also if `actor` may not see it."""
+        live = self._sessions.get(session_id)
+        if live is None or not live.is_seen_by(actor):
+            raise UnknownSession(f"no live session {session_id}")
+        return live
 
     async def control(
         self,
@@ -187,31 +203,71 @@ class Recorder:
         action: Action,
         actor: Actor,
         *,
-        fill: str = "silence",
+        fill: str = "",
         reason: str = "",
         text: str = "",
+        prebuffer: bool = False,
     ) -> LiveSession:
         """Start, pause, resume, stop, split or mark; returns once it is in force.
 
         It takes effect by packet arrival time as of now, and the state has changed before the first
-        wait, so that of two simultaneous commands one is refused. Raises UnknownSession,
-        InvalidTransition, AlreadyInState (after the media process has confirmed that state),
-        ControlFailed.
+        wait, so that of two simultaneous commands one is refused. `fill`: what a pause leaves,
+        empty: as the route says; `prebuffer`: a start includes what was just said. Raises
+        UnknownSession, NotRecordable, InvalidTransition, AlreadyInState (after the media process
+        has confirmed that state), ControlFailed.
         """
-        live = self.find(session_id)
+        live = self.find(session_id, actor)
         next_state = TRANSITIONS.get((live.state, action))
-        if next_state is None:
+        if next_state is None or (live.decision.record, action) == ("never", Action.START):
             raise await self._refusal(live, action)
         at_ns = time.time_ns()
-        self._audit(live, actor, action, reason)
-        ended = self._move(live, action, next_state, _utc(at_ns), fill, text)
+        since_ns = 0
+        if prebuffer and action is Action.START:
+            since_ns = min(at_ns, _ns(live.held_since(_utc(at_ns))))
+        self.journal.audit(live, actor, action, reason)
+        ended = self._move(live, action, next_state, at_ns, since_ns, fill, text)
         if live.recording and not live.recording.history:
-            self._audit(live, actor, Action.START, reason)
+            self.journal.audit(live, actor, Action.START, reason)
         if action is not Action.MARK:
-            await self._switch(live, at_ns, ended)
-        self._announce(_EVENTS[action], live, actor.name, reason)
+            await self._switch(live, action, at_ns, since_ns, ended)
+        self.journal.announce(FEED[action], live, actor.name, reason)
         logger.info("control", session=live.id, call_id=live.call_id, action=action, by=actor.name)
+        await self.journal.safe(self._told(live, action, ended))
         return live
+
+    def _told(
+        self, live: LiveSession, action: Action, ended: Recording | None
+    ) -> list[Awaitable[None]]:
+        """Tell what a command did."""
+        told = self.journal.tell(ENDED, live, ended) if ended else []
+        if action in OCCURRENCES and action is not Action.STOP:
+            told += self.journal.tell(OCCURRENCES[action], live)
+        return told
+
+    def annotate(
+        self, recording_id: str, changes: logbook.Changes, actor: Actor
+    ) -> Recording | None:
+        """Change what people may change of an open recording; None if it is not open.
+
+        Raises InvalidChange.
+        """
+        live = self._recorded(recording_id)
+        if live is None or live.recording is None:
+            return None
+        live.recording = logbook.changed(live.recording, changes, datetime.now(UTC), actor)
+        self.journal.save(live)
+        self.journal.announce("recording.changed", live, actor.name)
+        return live.recording
+
+    def open_recording(self, recording_id: str) -> Recording | None:
+        """An open recording as of now; None if it is not open."""
+        live = self._recorded(recording_id)
+        now = datetime.now(UTC)
+        return logbook.current(live, live.recording, now) if live and live.recording else None
+
+    def _recorded(self, recording_id: str) -> LiveSession | None:
+        open_ones = (live for live in self._sessions.values() if live.recording)
+        return next((live for live in open_ones if live.recording.id == recording_id), None)
 
     async def reports(self, session_ids: Sequence[str]) -> dict[str, dict[str, ReceptionView]]:
         """Live packet figures by session and stream; empty if the media process is not there."""
@@ -220,22 +276,10 @@ class Recorder:
         except MediaUnavailable:
             return {}
         return {
-            session_id: self._views(self._sessions[session_id], figures)
+            session_id: streams.views(self._sessions[session_id], figures)
             for session_id, figures in reports.items()
             if session_id in self._sessions
         }
-
-    async def get(self, recording_id: str) -> Recording:
-        """See `Archive.get`."""
-        return await self._archive.get(recording_id)
-
-    async def mp3(self, recording_id: str) -> Recording:
-        """See `Archive.mp3`."""
-        return await self._archive.mp3(recording_id)
-
-    async def delete(self, recording_id: str, actor: Actor) -> None:
-        """See `Archive.delete`."""
-        await self._archive.delete(recording_id, actor)
 
     # process
 
@@ -249,49 +293,37 @@ class Recorder:
         here = offer.local_host if bound in {"0.0.0.0", "::"} else bound
         return self._config.sip.advertise or here
 
-    def _refresh(self, session: RecordingSession, warnings: tuple[str, ...] = ()) -> None:
-        """Carry metadata, streams and warnings into the session and its open recording."""
-        live, model = session.live, session.metadata
-        live.participants = logbook.participants(model)
-        found = (*live.warnings, *warnings, *session.plan.warnings, *model.warnings)
-        live.warnings = tuple(dict.fromkeys(found))
-        if live.recording:
-            live.recording = replace(
-                live.recording,
-                siprec_session_ids=model.session_ids(past=True),
-                participants=logbook.participants(model, past=True),
-                streams=logbook.streams(live, model),
-            )
-        self._save(live)
-
-    def _save(self, live: LiveSession) -> None:
-        if live.recording:
-            live.recording = logbook.current(live, live.recording, datetime.now(UTC))
-            self._archive.note(live.recording)
-
     def _move(
-        self, live: LiveSession, action: Action, state: State, now: datetime, fill: str, text: str
+        self,
+        live: LiveSession,
+        action: Action,
+        state: State,
+        at_ns: int,
+        since_ns: int,
+        fill: str,
+        text: str,
     ) -> Recording | None:
         """Change the session's state; returns the recording this closes, if any."""
+        now = _utc(at_ns)
         ended = self._close(live, now) if action in {Action.STOP, Action.SPLIT} else None
         live.state = state
         if action is Action.PAUSE:
-            live.pauses = (*live.pauses, Pause(now, None, fill))
+            live.pauses = (*live.pauses, Pause(now, None, fill or live.decision.pause_fill))
         elif action is Action.RESUME:
             live.pauses = logbook.resumed(live.pauses, now)
             session = self._dialogs[live.dialog_id]
             self.paused_calls.discard(keys_of(live.call_id, session.metadata.session_ids()))
         elif action is Action.MARK:
             live.marks = (*live.marks, Mark(now, text))
-        else:
-            self._start(live, action, now)
-        self._save(live)
+        elif action is not Action.STOP:
+            self._start(live, _utc(since_ns or at_ns))
+        self.journal.save(live)
         return ended
 
-    def _start(self, live: LiveSession, action: Action, now: datetime) -> None:
-        if action is not Action.STOP:
-            live.recording = logbook.opened(live, now)
-            self._refresh(self._dialogs[live.dialog_id])
+    def _start(self, live: LiveSession, at: datetime) -> None:
+        live.recording = logbook.opened(live, at)
+        live.segments += 1
+        self.journal.refresh(self._dialogs[live.dialog_id])
 
     def _close(self, live: LiveSession, now: datetime) -> Recording | None:
         """Detach the open recording in its final shape before rendering."""
@@ -301,16 +333,24 @@ class Recorder:
         live.recording, live.pauses, live.marks = None, (), ()
         return recording
 
-    async def _switch(self, live: LiveSession, at_ns: int, ended: Recording | None) -> None:
+    async def _switch(
+        self,
+        live: LiveSession,
+        action: Action,
+        at_ns: int,
+        since_ns: int,
+        ended: Recording | None,
+    ) -> None:
         confirmed = asyncio.get_running_loop().create_future()
         self._in_flight[live.id] = confirmed
         reports: list[StreamReport] = []
         try:
-            reports = await self._engine.switch(live.id, streams.target(live), at_ns)
+            reports = await self._engine.switch(live.id, streams.target(live, since_ns), at_ns)
             confirmed.set_result(True)
         except MediaUnavailable as error:
             confirmed.set_result(False)
             logger.error("control_unconfirmed", session=live.id, error=str(error))
+            self.journal.tell(OCCURRENCES[action], live, ended, ok=False)
             raise ControlFailed("the media process did not confirm") from error
         finally:
             if self._in_flight.get(live.id) is confirmed:
@@ -321,61 +361,22 @@ class Recorder:
     async def _refusal(self, live: LiveSession, action: Action) -> RecorderError:
         """Why `action` is not possible; being there already is said only once it is confirmed."""
         if GOALS.get(action) is not live.state:
+            if action in OCCURRENCES:
+                self.journal.tell(OCCURRENCES[action], live, ok=False)
+            if action is Action.START and live.decision.record == "never":
+                return NotRecordable("calls of this route are never recorded")
             return InvalidTransition(action, live.state)
         confirmed = self._in_flight.get(live.id)
         if confirmed and not await asyncio.shield(confirmed):
             return ControlFailed("the media process did not confirm")
         return AlreadyInState(action, live.state)
 
-    def _audit(self, live: LiveSession, actor: Actor, action: Action, reason: str = "") -> None:
-        """Add to the history of the open recording, if there is one."""
-        if live.recording:
-            now = datetime.now(UTC)
-            live.recording = logbook.audited(live.recording, now, actor, action, reason)
-            self._save(live)
-
-    def _announce(self, kind: str, live: LiveSession, actor: str = "", reason: str = "") -> None:
-        recording_id = live.recording.id if live.recording else ""
-        self._feed.publish(
-            FeedEvent(kind, datetime.now(UTC), live.id, recording_id, live.call_id, actor, reason)
-        )
-        if kind.startswith("session."):
-            logger.info(kind, session=live.id, call_id=live.call_id, recording=recording_id)
-
-    def _views(
-        self, live: LiveSession, figures: Sequence[StreamReport]
-    ) -> dict[str, ReceptionView]:
-        active = {stream.spec.stream_id: stream.spec.active for stream in live.streams}
-        return {
-            f.stream_id: ReceptionView(
-                f.packets, f.lost, f.duplicates, f.jitter_ms, active.get(f.stream_id, False)
-            )
-            for f in figures
-        }
-
     def _media_trouble(self, recording_id: str, code: str) -> None:
-        for live in self._sessions.values():
-            if live.recording and live.recording.id == recording_id:
-                live.warnings = tuple(dict.fromkeys((*live.warnings, code)))
-                self._save(live)
-                self._announce("session.updated", live, reason=code)
+        if live := self._recorded(recording_id):
+            live.warnings = tuple(dict.fromkeys((*live.warnings, code)))
+            self.journal.save(live)
+            self.journal.announce("session.updated", live, reason=code)
         logger.error("media_trouble", recording=recording_id, code=code)
-
-
-def _live_session(offer: Offer, paused: bool) -> LiveSession:
-    live = LiveSession(
-        secrets.token_hex(16),
-        offer.dialog_id,
-        offer.call_id,
-        offer.received_at,
-        State.PAUSED if paused else State.RECORDING,
-        from_aor=offer.from_aor,
-        to_aor=offer.to_aor,
-    )
-    if paused:
-        live.pauses = (Pause(offer.received_at, None, "silence"),)
-        live.warnings = ("paused_before_restart",)
-    return live
 
 
 def _utc(at_ns: int) -> datetime:

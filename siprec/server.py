@@ -15,7 +15,7 @@ from siprec import offer as offers
 from siprec import streams
 from siprec.recorder import Recorder
 from siprec.sdp import SessionDescription
-from siprec.session import Refused
+from siprec.session import Offer, Refused
 from siprec.sip.endpoint import Endpoint, EndpointConfig
 from siprec.sip.events import (
     AckReceived,
@@ -97,10 +97,7 @@ class SipServer:
                 self._gone(dialog_id, reason)
 
     def _invite(self, event: InviteReceived) -> None:
-        received_at = datetime.now(UTC)
-        host = event.flow.local[0]
-        offer = offers.read(event.request, event.dialog_id, host, received_at)
-        answer = self._recorder.begin(offer)
+        answer = self._recorder.begin(self._offer(event))
         delay_s = self._config.answer_delay_ms / 1000
         if not delay_s:
             self._accept(event.transaction, answer)
@@ -108,6 +105,16 @@ class SipServer:
         self._endpoint.respond(event.transaction, 100, self._now())
         self._answers[event.dialog_id] = asyncio.get_running_loop().call_later(
             delay_s, self._accept_late, event.dialog_id, event.transaction, answer
+        )
+
+    def _offer(self, event: Offering) -> Offer:
+        return offers.read(
+            event.request,
+            event.dialog_id,
+            event.flow.local[0],
+            datetime.now(UTC),
+            peer=event.flow.remote[0],
+            ucid_header=self._config.ucid_header,
         )
 
     def _accept_late(self, dialog_id: str, transaction: str, answer: SessionDescription) -> None:
@@ -120,8 +127,7 @@ class SipServer:
         self._endpoint.respond(transaction, 200, self._now(), body=body, content_type=SDP)
 
     def _modify(self, event: InviteReceived | UpdateReceived) -> None:
-        host = event.flow.local[0]
-        offer = offers.read(event.request, event.dialog_id, host, datetime.now(UTC))
+        offer = self._offer(event)
         answer = self._recorder.update(offer)
         # An INVITE without an offer asks for ours (RFC 3261 14.2); an UPDATE without one does not.
         silent = isinstance(event, UpdateReceived) and offer.sdp is None

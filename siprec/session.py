@@ -5,10 +5,11 @@ and stop is a `LiveSession` in it. Legal moves are the table `TRANSITIONS`; `sip
 the only writer. No I/O here.
 """
 
+import secrets
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import get_args
+from typing import Self, get_args
 
 from media.spec import StreamPort, StreamSpec
 from siprec.metadata import Document, Model
@@ -249,6 +250,40 @@ class LiveSession:
     segments: int = 0
     """Recordings there were so far."""
 
+    @classmethod
+    def of(cls, offer: Offer, decision: Decision, paused: bool) -> Self:
+        """A new call's session.
+
+        `paused`: the call was, when it was cut off; it goes on so, unless its route forbids it.
+        """
+        records = decision.record == "always" or (paused and decision.record == "on_demand")
+        live = cls(
+            secrets.token_hex(16),
+            offer.dialog_id,
+            offer.call_id,
+            offer.received_at,
+            from_aor=offer.from_aor,
+            to_aor=offer.to_aor,
+            decision=decision,
+        )
+        if records:
+            live.state = State.PAUSED if paused else State.RECORDING
+        if live.state is State.PAUSED:
+            live.pauses = (Pause(offer.received_at, None, "silence"),)
+            live.warnings = ("paused_before_restart",)
+        return live
+
+    def is_seen_by(self, actor: Actor) -> bool:
+        """Whether the session exists for `actor`."""
+        return actor.sees(self.decision.account, self.decision.route)
+
+    def held_since(self, now: datetime) -> datetime:
+        """Since when what was said is held in memory; `now` if it is not."""
+        if self.state is not State.IDLE:
+            return now
+        held = timedelta(milliseconds=self.decision.prebuffer_ms)
+        return max(now - held, min(self.started_at, now))
+
     def paused_ms(self, now: datetime) -> int:
         """Milliseconds of the open recording spent paused so far."""
         spans = ((pause.ended_at or now) - pause.started_at for pause in self.pauses)
@@ -273,4 +308,6 @@ class RecordingSession:
     plan: Plan
     answer: SessionDescription
     metadata: Model
+    offer: Offer
+    """The first one."""
     confirmed: bool = False

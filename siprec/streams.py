@@ -21,12 +21,16 @@ RETRY_AFTER_S = 5
 """Hint for a client that met a shortage of ours."""
 
 
-def target(live: LiveSession) -> Target:
-    """Where the media of `live` is to go, by its state."""
+def target(live: LiveSession, since_ns: int = 0) -> Target:
+    """Where the media of `live` is to go, by its state.
+
+    `since_ns`: when a recording that begins now is to begin, if earlier than that.
+    """
     if live.recording is None:
-        return DISCARD
+        idle = live.state is State.IDLE
+        return Target(prebuffer_ms=live.decision.prebuffer_ms) if idle else DISCARD
     fill = not live.pauses or live.pauses[-1].fill == "silence"
-    return Target(live.recording.id, live.state is State.PAUSED, fill)
+    return Target(live.recording.id, live.state is State.PAUSED, fill, since_ns=since_ns)
 
 
 def align(engine: MediaEngine, live: LiveSession, plan: Plan, at_ns: int) -> None:

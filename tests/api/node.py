@@ -3,31 +3,24 @@
 import asyncio
 import hashlib
 import shutil
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from api.server import ApiServer, Limits
 from api.services import Services
-from config.schema import Api, Config, Media
+from config.schema import Api, Config, Media, Storage
 from media.engine import MediaEngine
-from media.renderer import Renderer
 from siprec import sdp
-from siprec.archive import Archive
-from siprec.feed import EventFeed
-from siprec.recorder import Recorder
+from siprec.rooms import Background, Rooms, opened
 from siprec.session import LiveSession, Offer
-from storage.blobs import from_url
-from storage.catalog import Catalog
-from storage.database import Database
-from storage.keys import ApiKeys
 from storage.records import FileRecord, Recording
-from storage.writer import CatalogWriter
 
 ROLES = ("control", "operator", "admin")
 STARTED = datetime(2026, 11, 22, 14, 5, 6, 789_000, UTC)
@@ -93,38 +86,41 @@ class Node:
 
 @asynccontextmanager
 async def running(
-    folder: Path, migrated: Path, limits: Limits | None = None
+    folder: Path, migrated: Path, limits: Limits | None = None, **sections: Any
 ) -> AsyncIterator[Node]:
-    """A node in `folder` with a copy of database `migrated`; its media process is not started."""
+    """A node in `folder` with a copy of database `migrated`; its media process is not started.
+
+    `sections`: sections of the configuration other than the usual ones.
+    """
     shutil.copyfile(migrated, folder / "siprecd.db")
-    async with AsyncExitStack() as stack:
-        group = await stack.enter_async_context(asyncio.TaskGroup())
+    (folder / "spool").mkdir()
+    config = Config(
+        media=Media(port_min=30_000, port_max=39_999),
+        storage=Storage(
+            f"sqlite:///{folder}/siprecd.db", f"file://{folder}/recordings", f"{folder}/spool"
+        ),
+    )
+    config = msgspec.structs.replace(config, **sections)
+    async with asyncio.TaskGroup() as group:
+        background = Background(group)
+        async with opened(config, background.spawn) as rooms:
+            node = await _started(config, rooms, background, limits, folder)
+            try:
+                yield node
+            finally:
+                await node.server.stop()
+                background.cancel()
 
-        def spawn(name: str, work: Coroutine[Any, Any, None]) -> None:
-            task = group.create_task(work, name=name)
-            stack.callback(task.cancel)
 
-        database = Database(f"sqlite:///{folder}/siprecd.db")
-        stack.push_async_callback(database.close)
-        services, engine, renderer = _rooms(folder, database, spawn)
-        stack.push_async_callback(engine.close)
-        stack.push_async_callback(renderer.close)
-        spawn("writer", services.writer.run())
-        keys = {role: await services.keys.add(f"{role} desk", role) for role in ROLES}
-        server = ApiServer(Api(listen="127.0.0.1:0"), services, limits)
-        await server.start()
-        stack.push_async_callback(server.stop)
-        yield Node(services, server, engine, folder, keys)
-
-
-def _rooms(folder: Path, database: Database, spawn: Any) -> tuple[Services, MediaEngine, Renderer]:
-    spool = folder / "spool"
-    spool.mkdir()
-    config, feed = Config(media=Media(port_min=30_000, port_max=39_999)), EventFeed()
-    catalog, renderer = Catalog(database), Renderer(1)
-    writer, blobs = CatalogWriter(catalog), from_url(f"file://{folder}/recordings")
-    engine = MediaEngine(config.media, spool)
-    archive = Archive(config.render, spool, renderer, catalog, writer, blobs, feed, spawn)
-    recorder = Recorder(config, engine, archive, feed, spawn)
-    services = Services(recorder, catalog, writer, blobs, feed, ApiKeys(database))
-    return services, engine, renderer
+async def _started(
+    config: Config, rooms: Rooms, background: Background, limits: Limits | None, folder: Path
+) -> Node:
+    books = rooms.books
+    await books.directory.load()
+    await books.users.load()
+    background.spawn("writer", books.writer.run())
+    background.spawn("courier", rooms.courier.run())
+    keys = {role: await books.keys.add(f"{role} desk", role) for role in ROLES}
+    server = ApiServer(Api(listen="127.0.0.1:0"), rooms.services, limits)
+    await server.start()
+    return Node(rooms.services, server, rooms.engine, folder, keys)

@@ -1,0 +1,168 @@
+"""The composition root: builds the rooms of one node and puts them together; `siprec.app` runs them.
+
+Building opens no port and asks no database: that begins with `siprec.app`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from api.services import Services
+from config.schema import Config
+from media.engine import MediaEngine
+from media.renderer import Renderer
+from siprec.archive import Archive, Spawn
+from siprec.courier import Courier
+from siprec.dispatcher import Dispatcher
+from siprec.feed import EventFeed
+from siprec.library import Library
+from siprec.outbound import Outbound
+from siprec.recorder import Recorder
+from siprec.screen import HttpTemplateDriver, Screens
+from storage import blobs
+from storage.blobs.base import BlobStore
+from storage.catalog import Catalog
+from storage.database import Database
+from storage.directory import Directory
+from storage.keys import ApiKeys
+from storage.outbox import Outbox
+from storage.tables import OUTBOX_SCHEMA
+from storage.users import Users
+from storage.writer import CatalogWriter
+
+logger = structlog.get_logger(__name__)
+
+
+class Background:
+    """Named background work in a TaskGroup; a failure is logged and takes nothing else down."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` to its end."""
+        task = self._group.create_task(self._guarded(name, work), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def cancel(self) -> None:
+        """Stop all that still runs."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _guarded(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            logger.exception("background_failed", task=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What is kept on disk."""
+
+    database: Database
+    catalog: Catalog
+    writer: CatalogWriter
+    directory: Directory
+    users: Users
+    keys: ApiKeys
+    outbox: Outbox
+    blobs: BlobStore
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Everything a node consists of."""
+
+    books: Books
+    engine: MediaEngine
+    archive: Archive
+    courier: Courier
+    services: Services
+
+
+@asynccontextmanager
+async def opened(config: Config, spawn: Spawn) -> AsyncIterator[Rooms]:
+    """The rooms of a node; what they hold open is closed at the end, in reverse order."""
+    async with AsyncExitStack() as stack:
+        books = _books(config, stack)
+        renderer, outbound = Renderer(config.render.workers), Outbound(config.notify)
+        stack.push_async_callback(renderer.close)
+        stack.push_async_callback(outbound.close)
+        engine = MediaEngine(config.media, Path(config.storage.spool))
+        stack.push_async_callback(engine.close)
+        yield _rooms(config, books, engine, renderer, outbound, spawn)
+
+
+def _books(config: Config, stack: AsyncExitStack) -> Books:
+    spool = Path(config.storage.spool)
+    database = Database(config.storage.database)
+    waiting = Database(f"sqlite:///{spool}/outbox.db", OUTBOX_SCHEMA)
+    stack.push_async_callback(database.close)
+    stack.push_async_callback(waiting.close)
+    catalog = Catalog(database)
+    directory = Directory(database, spool / ".directory.json")
+    return Books(
+        database,
+        catalog,
+        CatalogWriter(catalog),
+        directory,
+        Users(database, directory, config.users),
+        ApiKeys(database),
+        Outbox(waiting),
+        blobs.from_url(config.storage.recordings),
+    )
+
+
+def _rooms(
+    config: Config,
+    books: Books,
+    engine: MediaEngine,
+    renderer: Renderer,
+    outbound: Outbound,
+    spawn: Spawn,
+) -> Rooms:
+    spool, feed = Path(config.storage.spool), EventFeed()
+    archive = Archive(
+        config.render, spool, renderer, books.catalog, books.writer, books.blobs, feed, spawn
+    )
+    library = Library(
+        config,
+        spool,
+        renderer,
+        archive,
+        books.catalog,
+        books.writer,
+        books.blobs,
+        feed,
+        books.directory,
+        spawn,
+    )
+    recorder = Recorder(config, engine, archive, books.directory, feed, spawn)
+    courier = Courier(books.outbox, books.directory, config.notify, outbound)
+    driver = HttpTemplateDriver(config.screen, outbound) if config.screen.start_url else None
+    dispatcher = Dispatcher(books.directory, courier.put, Screens(driver, books.directory), spawn)
+    dispatcher.recorder, dispatcher.library = recorder, library
+    recorder.journal.on_occurrence = dispatcher.tell
+    library.live, library.annotate_live = recorder.open_recording, recorder.annotate
+    services = Services(
+        recorder,
+        library,
+        dispatcher,
+        feed,
+        books.directory,
+        books.users,
+        books.keys,
+        books.outbox,
+        books.catalog,
+        books.writer,
+        books.blobs,
+    )
+    return Rooms(books, engine, archive, courier, services)

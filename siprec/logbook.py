@@ -4,9 +4,10 @@
 """
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import Any
 
 from siprec.metadata import Model
 from siprec.session import Actor, LiveSession, NegotiatedStream, RecorderError, State
@@ -18,7 +19,10 @@ from storage.records import (
     SiprecSession,
     StreamRecord,
 )
-from storage.text import safe_file_name
+from storage.text import file_name, safe_file_name
+
+TEXT_CHARACTERS = 1024
+"""Most of any text that people give a recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,9 @@ class Changes:
     """Name -> value; an empty value takes the name away, names not here keep theirs."""
 
 
+_PLAIN = tuple(each.name for each in fields(Changes) if each.name not in {"filename", "custom"})
+
+
 class InvalidChange(RecorderError):
     """A change that cannot be made; the text names the field and what is wrong."""
 
@@ -44,10 +51,58 @@ class InvalidChange(RecorderError):
 def changed(recording: Recording, changes: Changes, now: datetime, actor: Actor) -> Recording:
     """`recording` with `changes` in it, and in its history who made them.
 
-    A new file name takes the old one to `previous_filename`. Raises InvalidChange for a name that
-    would be a path (`storage.text.file_name`).
+    A new file name takes the old one to `previous_filename`; what is as it was is no change. Raises
+    InvalidChange for a name that would be a path (`storage.text.file_name`) and for texts of more
+    than `TEXT_CHARACTERS`.
     """
-    raise NotImplementedError
+    wanted = {name: getattr(changes, name) for name in _PLAIN}
+    wanted["filename"] = None if changes.filename is None else wav_name(changes.filename)
+    wanted["custom"] = _custom(recording.custom, changes.custom)
+    known = {name: getattr(recording, name) for name in wanted}
+    new = {name: value for name, value in wanted.items() if value not in (None, known[name])}
+    for name, value in new.items():
+        _check_text(name, value)
+    if not new:
+        return recording
+    told = ", ".join(_told(new, recording.custom))
+    if "filename" in new:
+        new["previous_filename"] = recording.filename
+    return audited(replace(recording, **new), now, actor, "update", told)
+
+
+def wav_name(text: str) -> str:
+    """A file name from outside, with `.wav` if it lacks that. Raises InvalidChange."""
+    try:
+        name = file_name(text)
+        return name if name.lower().endswith(".wav") else file_name(f"{name}.wav")
+    except ValueError as error:
+        raise InvalidChange(f"filename: {error}") from None
+
+
+def directory_of(recording: Recording) -> str:
+    """The folder people see a recording in: `/2026-11-22/14/05`, the minute it began in UTC."""
+    return f"{recording.started_at.astimezone(UTC):/%Y-%m-%d/%H/%M}"
+
+
+def _custom(known: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+    for name, value in changes.items():
+        _check_text(f"custom {name}", value)
+    return {name: value for name, value in {**known, **changes}.items() if value}
+
+
+def _check_text(name: str, value: object) -> None:
+    if isinstance(value, str) and len(value) > TEXT_CHARACTERS:
+        raise InvalidChange(f"{name}: {len(value)} characters, {TEXT_CHARACTERS} are the most")
+
+
+def _told(new: Mapping[str, Any], custom: Mapping[str, str]) -> Iterator[str]:
+    """What was changed, for the history: flags with their value, texts by their name only."""
+    for name, value in new.items():
+        if name == "custom":
+            both = {**custom, **value}
+            yield from (f"custom {each}" for each in both if custom.get(each) != value.get(each))
+        else:
+            yield f"{name}={str(value).lower()}" if isinstance(value, bool) else name
 
 
 def opened(live: LiveSession, now: datetime) -> Recording:

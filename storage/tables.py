@@ -2,7 +2,8 @@
 
 Counterparts: `storage/migrations`, which holds those steps; `storage.database`, which runs them.
 A recording is one row with its parts as JSON; `attributes` is the index of what can be searched for
-and of which there may be several.
+and of which there may be several. Every index of a search ends with the order of the answer, so that
+a page is read off it, and with whose the recording is, so that others' are passed over in it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
 from storage.records import (
@@ -83,16 +85,29 @@ outbox_tables = MetaData()
 """Tables of a node's own outbox."""
 
 
+ORDER = ("started_at", "number", "account", "route")
+"""How every index of a search ends."""
+
+
 def _searched(name: str) -> Index:
     """Finds the newest of those with equal values without sorting."""
-    return Index(f"recordings_{name}", name, "started_at", "id")
+    return Index(f"recordings_{name}", *dict.fromkeys((name, *ORDER)))
 
+
+def _rare(name: str, *columns: str) -> Index:
+    """Finds the few rows in which a flag is set; the others are not in it."""
+    sqlite = text(f"{name} = 1")
+    return Index(f"recordings_{name}", *columns, sqlite_where=sqlite, postgresql_where=text(name))
+
+
+RowNumber = BigInteger().with_variant(Integer, "sqlite")
+"""What SQLite keys its rows with is called INTEGER there."""
 
 recordings = Table(
     "recordings",
     books,
-    Column("id", Text, primary_key=True),
-    Column("number", BigInteger, nullable=False, unique=True),
+    Column("number", RowNumber, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False, unique=True),
     Column("session_id", Text, nullable=False),
     Column("segment", Integer, nullable=False),
     Column("call_id", Text, nullable=False),
@@ -123,7 +138,8 @@ recordings = Table(
     Column("never_expire", Boolean, nullable=False),
     Column("hold", Boolean, nullable=False),
     Column("deleting", Boolean, nullable=False),
-    Column("has_video", Boolean, nullable=False),
+    Column("supplement", Text, nullable=False),
+    Column("overlong", Json(dict[str, str]), nullable=False),
     Column("custom", Json(dict[str, str]), nullable=False),
     Column("siprec_sessions", Json(tuple[SiprecSession, ...]), nullable=False),
     Column("participants", Json(tuple[Participant, ...]), nullable=False),
@@ -134,26 +150,34 @@ recordings = Table(
     Column("warnings", Json(tuple[str, ...]), nullable=False),
     Column("files", Json(tuple[FileRecord, ...]), nullable=False),
     Column("supplemental_files", Json(tuple[SupplementalFile, ...]), nullable=False),
-    Index("recordings_newest", "started_at", "id"),
-    Index("recordings_paused", "paused_at_end", "started_at"),
-    Index("recordings_due", "account", "route", "ended_at"),
+    Index("recordings_newest", *ORDER),
+    Index("recordings_due", "account", "route", "ended_at", "number", "hold", "never_expire"),
+    _rare("paused_at_end", "ended_at", "started_at"),
+    _rare("deleting", "number"),
     *map(_searched, ("session_id", "call_id", "status", "account", "filename", "ani", "dnis")),
     *map(_searched, ("ucid", "egress_call_id", "realm", "third_party_id", "agent_id", "route")),
+    _searched("supplement"),
 )
-"""One row for each `Recording`; columns bear the names of its fields, but for `has_video`."""
+"""One row for each `Recording`; columns bear the names of its fields, but for two.
+
+`supplement`: what files it has besides its audio, `video`, `other` or empty. `overlong`: by column,
+values too long for an index; the column itself holds their `storage.text.index_key`.
+"""
 
 attributes = Table(
     "attributes",
     books,
-    Column("recording_id", ForeignKey("recordings.id", ondelete="CASCADE"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("value", Text, nullable=False),
-    Column("started_at", UtcMicroseconds, nullable=False),
-    Index("attributes_value", "name", "value", "started_at", "recording_id"),
-    Index("attributes_recording", "recording_id"),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("started_at", UtcMicroseconds, primary_key=True),
+    Column("number", ForeignKey("recordings.number", ondelete="CASCADE"), primary_key=True),
+    Column("account", Integer, nullable=False),
+    Column("route", Integer, nullable=False),
+    Index("attributes_number", "number"),
+    sqlite_with_rowid=False,
 )
-"""What a recording has several of: `aor`, `siprec_session`, `custom:NAME`, `extension:NAME`; the
-time of its start again, so that the newest are found without sorting."""
+"""What a recording has several of: `aor`, `siprec_session`, `custom:NAME`, `extension:NAME`, both
+texts as `storage.text.index_key`; and again what every index of a search ends with."""
 
 audit = Table(
     "audit",

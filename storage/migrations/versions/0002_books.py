@@ -9,6 +9,8 @@ import msgspec
 from alembic import op
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, Text, column, table, text
 
+from storage.text import index_key, without_scheme
+
 revision = "0002"
 down_revision = "0001"
 
@@ -27,7 +29,11 @@ SEARCHED = (
     "third_party_id",
     "agent_id",
     "route",
+    "supplement",
 )
+ORDER = ("started_at", "number", "account", "route")
+"""How every index of a search ends."""
+RowNumber = BigInteger().with_variant(Integer, "sqlite")
 KEPT = (
     "id",
     "session_id",
@@ -68,7 +74,7 @@ NEW: dict[str, Any] = {
     "never_expire": False,
     "hold": False,
     "deleting": False,
-    "has_video": False,
+    "supplement": "",
     "custom": "{}",
     "digits": "[]",
     "supplemental_files": "[]",
@@ -97,8 +103,8 @@ def upgrade() -> None:
 def _recordings() -> None:
     op.create_table(
         "recordings",
-        Column("id", Text, primary_key=True),
-        Column("number", BigInteger, nullable=False, unique=True),
+        Column("number", RowNumber, primary_key=True, autoincrement=False),
+        Column("id", Text, nullable=False, unique=True),
         Column("session_id", Text, nullable=False),
         Column("segment", Integer, nullable=False),
         Column("call_id", Text, nullable=False),
@@ -129,7 +135,8 @@ def _recordings() -> None:
         Column("never_expire", Boolean, nullable=False),
         Column("hold", Boolean, nullable=False),
         Column("deleting", Boolean, nullable=False),
-        Column("has_video", Boolean, nullable=False),
+        Column("supplement", Text, nullable=False),
+        Column("overlong", Text, nullable=False),
         Column("custom", Text, nullable=False),
         Column("siprec_sessions", Text, nullable=False),
         Column("participants", Text, nullable=False),
@@ -146,29 +153,44 @@ def _recordings() -> None:
 def _attributes() -> None:
     op.create_table(
         "attributes",
+        Column("name", Text, primary_key=True),
+        Column("value", Text, primary_key=True),
+        Column("started_at", BigInteger, primary_key=True),
         Column(
-            "recording_id",
-            Text,
-            ForeignKey("recordings.id", ondelete="CASCADE"),
-            nullable=False,
+            "number",
+            RowNumber,
+            ForeignKey("recordings.number", ondelete="CASCADE"),
+            primary_key=True,
         ),
-        Column("name", Text, nullable=False),
-        Column("value", Text, nullable=False),
-        Column("started_at", BigInteger, nullable=False),
+        Column("account", Integer, nullable=False),
+        Column("route", Integer, nullable=False),
+        sqlite_with_rowid=False,
     )
 
 
 def _indexes() -> None:
     """After the rows: faster, and their names are free by now."""
-    op.create_index("recordings_newest", "recordings", ["started_at", "id"])
-    op.create_index("recordings_paused", "recordings", ["paused_at_end", "started_at"])
-    op.create_index("recordings_due", "recordings", ["account", "route", "ended_at"])
-    for name in SEARCHED:
-        op.create_index(f"recordings_{name}", "recordings", [name, "started_at", "id"])
+    op.create_index("recordings_newest", "recordings", [*ORDER])
     op.create_index(
-        "attributes_value", "attributes", ["name", "value", "started_at", "recording_id"]
+        "recordings_due",
+        "recordings",
+        ["account", "route", "ended_at", "number", "hold", "never_expire"],
     )
-    op.create_index("attributes_recording", "attributes", ["recording_id"])
+    _rare("paused_at_end", "ended_at", "started_at")
+    _rare("deleting", "number")
+    for name in SEARCHED:
+        op.create_index(f"recordings_{name}", "recordings", [*dict.fromkeys((name, *ORDER))])
+    op.create_index("attributes_number", "attributes", ["number"])
+
+
+def _rare(name: str, *columns: str) -> None:
+    op.create_index(
+        f"recordings_{name}",
+        "recordings",
+        [*columns],
+        sqlite_where=text(f"{name} = 1"),
+        postgresql_where=text(name),
+    )
 
 
 def _counters() -> None:
@@ -261,9 +283,13 @@ def _parties(ids: Sequence[str]) -> defaultdict[str, list[dict[str, str]]]:
 
 def _row(row: Row, number: int, parties: list[dict[str, str]]) -> Row:
     sessions = [{"session_id": name} for name in msgspec.json.decode(row["siprec_session_ids"])]
+    keys = {name: index_key(row[name]) for name in ("session_id", "call_id")}
+    overlong = {name: row[name] for name, key in keys.items() if key != row[name]}
     return {
         **NEW,
         **{name: row[name] for name in KEPT},
+        **keys,
+        "overlong": msgspec.json.encode(overlong).decode(),
         "number": number,
         "paused_at_end": bool(row["paused_at_end"]),
         "siprec_sessions": msgspec.json.encode(sessions).decode(),
@@ -276,11 +302,12 @@ def _searchable(row: Row) -> list[Row]:
     aors = (row["from_aor"], row["to_aor"], *(party["aor"] for party in parties))
     sessions = (session["session_id"] for session in msgspec.json.decode(row["siprec_sessions"]))
     found = [
-        *(("aor", aor.removeprefix("sip:").removeprefix("sips:")) for aor in aors),
+        *(("aor", without_scheme(aor)) for aor in aors),
         *(("siprec_session", session) for session in sessions),
     ]
+    order = {name: row[name] for name in ORDER}
     return [
-        {"recording_id": row["id"], "name": name, "value": value, "started_at": row["started_at"]}
+        {"name": name, "value": index_key(value), **order}
         for name, value in dict.fromkeys(found)
         if value
     ]

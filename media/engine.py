@@ -12,7 +12,7 @@ import socket
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from media import wire
 from media.ports import SO_TIMESTAMPNS, PortPair, RtpPortPool
 from media.process import MediaProcess, Order, Reports
 from media.spec import (
+    MAX_PREBUFFER_MS,
     MediaError,
     MediaUnavailable,
     PortsExhausted,
@@ -120,7 +121,7 @@ class MediaEngine:
 
         In the latter case `target` is void. Raises `PortsExhausted`, having taken no port.
         """
-        _check(target)
+        _check(target, at_ns)
         pairs = self._take(len(streams))
         session = self._sessions.setdefault(session_id, _Session(target))
         opened = [
@@ -163,15 +164,17 @@ class MediaEngine:
         Raises `MediaUnavailable` if it cannot be confirmed: then what records less is in force, the
         old target or the new one.
         """
-        _check(target)
+        _check(target, at_ns)
         session = self._sessions[session_id]
+        # A media process that starts again goes on with the recording, not before its beginning.
+        standing = replace(target, since_ns=0)
 
         def known(_: object = None) -> None:
-            session.target = target
+            session.target = standing
 
         def failed() -> None:
             if target.paused or target.recording_id is None:
-                session.target = target
+                session.target = standing
 
         command = wire.Switch(self._process.number(), session_id, target, at_ns)
         return [report for _, report in await self._ask(command, known, failed)]
@@ -276,7 +279,17 @@ class MediaEngine:
             self._give_back(stream)
 
 
-def _check(target: Target) -> None:
-    """A recording id becomes a file name: raises MediaError for anything unusual."""
-    if target.recording_id is not None and not _RECORDING_ID.fullmatch(target.recording_id):
+def _check(target: Target, at_ns: int) -> None:
+    """Raise MediaError for a target that means nothing; a recording id becomes a file name."""
+    if target.recording_id is None:
+        if not 0 <= target.prebuffer_ms <= MAX_PREBUFFER_MS or target.since_ns:
+            raise MediaError(f"not a target without a recording: {target}")
+        return
+    if not _RECORDING_ID.fullmatch(target.recording_id):
         raise MediaError(f"not a recording id: {target.recording_id!r}")
+    if (
+        target.prebuffer_ms
+        or not 0 <= target.since_ns <= at_ns
+        or (target.since_ns and target.paused)
+    ):
+        raise MediaError(f"not a target with a recording: {target}")

@@ -60,13 +60,26 @@ class Target:
 
     `recording_id` None: discarded (before START, after STOP). `paused`: discarded as well, but the
     recording stays open and the span is marked, to be filled with silence or cut out (`fill`).
-    Start, pause, resume, stop and split are all one change of target.
+    Start, pause, resume, stop and split are all one change of target. Before START a session may
+    hold in memory what was just said, so that the recording can begin with it.
     """
 
     recording_id: str | None = None
     paused: bool = False
     fill: bool = True
+    prebuffer_ms: int = 0
+    """Without a recording: how long what arrived is held in memory, at most `MAX_PREBUFFER_MS`."""
+    since_ns: int = 0
+    """With a new recording: when it begins, no later than the change; what is held since then
+    belongs to it. 0: with the change."""
 
+    @property
+    def holds(self) -> bool:
+        """Whether what arrives is held in memory, and nowhere else."""
+        return self.recording_id is None and self.prebuffer_ms > 0
+
+
+MAX_PREBUFFER_MS = 60_000
 
 DISCARD = Target()
 """Nothing is recorded."""

@@ -310,6 +310,81 @@ async def test_a_full_disk_is_told_and_the_others_go_on(
     assert recorded(tmp_path) == sent
 
 
+async def test_a_recording_can_begin_with_what_was_just_said(
+    engine: MediaEngine, sender: Sender, tmp_path: Path
+) -> None:
+    """No packet is lost where what was held meets what comes, and none is older than asked."""
+    (port,) = opened(engine, target=Target(prebuffer_ms=5_000))
+    sender.send(port, 3)
+    await asyncio.sleep(0.25)  # some sweeps go by
+    since = now()
+    wanted = sender.send(port, 3)
+    await asyncio.sleep(0.25)
+    wanted += sender.send(port, 3)
+    await engine.switch("s", Target("rec", since_ns=since), now())
+    assert recorded(tmp_path) == wanted
+    wanted += sender.send(port, 3)
+    await engine.end("s", now())
+    assert recorded(tmp_path) == wanted
+    found = spool.read(spool.path_of(tmp_path, "rec"))
+    assert [(e.kind, e.at_ns) for e in found.events[:2]] == [("start", since), ("stream", since)]
+
+
+async def test_what_is_held_is_for_nobody_else(
+    engine: MediaEngine, sender: Sender, tmp_path: Path
+) -> None:
+    (port,) = opened(engine, target=Target(prebuffer_ms=5_000))
+    sender.send(port, 3)
+    await engine.switch("s", RECORD, now())
+    kept = sender.send(port, 3)
+    await engine.switch("s", DISCARD, now())
+    sender.send(port, 3)
+    await engine.switch("s", Target("more", since_ns=now() - 10**9), now())
+    more = sender.send(port, 3)
+    await engine.end("s", now())
+    assert (recorded(tmp_path), recorded(tmp_path, "more")) == (kept, more)
+
+
+async def test_a_new_process_holds_on_but_begins_nothing_twice(
+    engine: MediaEngine, sender: Sender, tmp_path: Path
+) -> None:
+    (port,) = opened(engine, target=Target(prebuffer_ms=5_000))
+    sender.send(port, 3)
+    await engine.reports(["s"])
+    kill(engine, signal.SIGKILL)
+    await engine.reports(["s"])
+    wanted = sender.send(port, 3)
+    since = now() - 2 * 10**9
+    await engine.switch("s", Target("rec", since_ns=since), now())
+    kill(engine, signal.SIGKILL)
+    await engine.reports(["s"])
+    wanted += sender.send(port, 3)
+    await engine.end("s", now())
+    assert recorded(tmp_path)[-6:] == wanted
+    found = spool.read(spool.path_of(tmp_path, "rec"))
+    assert [e.at_ns for e in found.events if e.kind == "start"] == [since]
+    assert sum(event.at_ns == since for event in found.events) == 2
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        Target("rec", prebuffer_ms=1),
+        Target(prebuffer_ms=60_001),
+        Target(prebuffer_ms=-1),
+        Target(since_ns=1),
+        Target("rec", since_ns=2**62),
+        Target("rec", since_ns=-1),
+        Target("rec", paused=True, since_ns=1),
+    ],
+    ids=str,
+)
+async def test_a_target_that_means_nothing_is_refused(engine: MediaEngine, target: Target) -> None:
+    opened(engine, target=DISCARD)
+    with pytest.raises(MediaError):
+        await engine.switch("s", target, now())
+
+
 async def test_ports_are_given_out_all_or_none(tmp_path: Path) -> None:
     engine = MediaEngine(Media(port_min=30_000, port_max=30_399), tmp_path)
     await engine.start()

@@ -217,3 +217,141 @@ def test_whatever_the_order_each_packet_goes_where_its_time_says(
             assert sorted(numbers(session, name)) == sorted(expected)
         elif spool.path_of(session.folder, name).exists():
             assert numbers(session, name) == []
+
+
+S = 1_000_000_000
+HOLD = Target(prebuffer_ms=3_000)
+
+
+def held(session: MediaSession) -> list[int]:
+    """Arrival times of what is held or pending."""
+    rows = b"".join(octets for octets, _ in session.pending)
+    return [int(at) for at in np.frombuffer(rows, spool.ROW)["arrival_ns"]]
+
+
+@pytest.fixture
+def holding(session: MediaSession) -> MediaSession:
+    """The session, not recorded but holding three seconds."""
+    session.close(None)
+    session.target = HOLD
+    return session
+
+
+def late(*arrivals: int, stream: int = 0) -> Piece:
+    """Packets of three octets that arrived at these times."""
+    batch = parsed([datagram(n, bytes(3)) for n, _ in enumerate(arrivals)], None, list(arrivals))
+    index = np.full(len(arrivals), stream, np.uint16)
+    ((_, found),) = gate.part(batch, index, np.zeros(len(arrivals), np.int32))
+    return found
+
+
+def arrivals(session: MediaSession, recording_id: str) -> list[int]:
+    found = spool.read(spool.path_of(session.folder, recording_id)).packets
+    return [int(at) for at in found["arrival_ns"]]
+
+
+def test_what_is_held_is_forgotten_by_pieces_and_never_written(
+    holding: MediaSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holding.pending += [late(1 * S, 2 * S), late(5 * S, stream=1), late(9 * S)]
+    monkeypatch.setattr(gate.time, "time_ns", lambda: 10 * S)
+    holding.flush()
+    assert held(holding) == [9 * S]
+    monkeypatch.setattr(gate.time, "time_ns", lambda: 13 * S)
+    holding.flush()
+    assert held(holding) == []
+    assert not list(holding.folder.glob("new*"))
+
+
+def test_a_start_that_asks_for_it_begins_with_what_is_held(holding: MediaSession) -> None:
+    holding.pending += [late(5 * S, 6 * S), late(6 * S, 7 * S, stream=1)]
+    start = Target("new", since_ns=6 * S)
+    switch(holding, start, 9 * S, late(8 * S), late(9 * S), late(10 * S, stream=1))
+    assert events(holding, "new") == [("start", 6 * S), ("stream", 6 * S), ("stream", 6 * S)]
+    assert arrivals(holding, "new") == [6 * S, 6 * S, 7 * S, 8 * S, 9 * S, 10 * S]
+    assert held(holding) == []
+
+
+def test_a_start_that_does_not_ask_for_it_drops_what_is_held(holding: MediaSession) -> None:
+    holding.pending += [late(7 * S, 8 * S)]
+    switch(holding, Target("new"), 9 * S, late(8 * S + 1), late(9 * S))
+    assert held(holding) == [9 * S]
+    holding.flush()
+    assert events(holding, "new")[0] == ("start", 9 * S)
+    assert arrivals(holding, "new") == [9 * S]
+
+
+def test_what_is_held_is_gone_at_once_when_nothing_is_to_be_held(holding: MediaSession) -> None:
+    holding.pending += [late(7 * S, 10 * S)]
+    switch(holding, DISCARD, 9 * S, late(8 * S, 10 * S))
+    assert held(holding) == []
+    switch(holding, Target("new", since_ns=7 * S), 11 * S)
+    assert arrivals(holding, "new") == []
+
+
+def test_what_is_held_outlives_a_change_of_the_streams(holding: MediaSession) -> None:
+    """A stream that is put on hold takes nothing away of what was said before."""
+    holding.pending += [late(7 * S), late(7 * S, stream=1)]
+    second = holding.streams["b"]
+
+    def rest() -> None:
+        second.spec = StreamSpec("b", "b", {0: "PCMU"}, active=False)
+
+    holding.cut(8 * S, [late(7 * S + 1, 8 * S, stream=1)], rest)
+    assert held(holding) == [7 * S, 7 * S, 7 * S + 1]
+    switch(holding, Target("new", since_ns=6 * S), 9 * S, late(8 * S, stream=1), late(8 * S))
+    assert sorted(arrivals(holding, "new")) == [7 * S, 7 * S, 7 * S + 1, 8 * S]
+    found = spool.read(spool.path_of(holding.folder, "new")).events
+    told = [(e.stream_id, e.at_ns, e.active) for e in found if e.kind == "stream"]
+    assert told == [("a", 6 * S, True), ("b", 6 * S, True), ("b", 9 * S, False)]
+
+
+def test_a_stream_that_is_gone_takes_what_is_held_of_it_along(holding: MediaSession) -> None:
+    holding.pending += [late(7 * S), late(7 * S, stream=1)]
+
+    def drop() -> None:
+        gone = holding.streams.pop("b")
+        gone.close()
+
+    holding.cut(8 * S, [], drop)
+    switch(holding, Target("new", since_ns=6 * S), 9 * S)
+    assert arrivals(holding, "new") == [7 * S]
+
+
+def test_nothing_is_held_while_paused_and_none_of_it_comes_back(holding: MediaSession) -> None:
+    switch(holding, Target("new", since_ns=6 * S), 9 * S, late(8 * S))
+    switch(holding, Target("new", paused=True), 10 * S, late(9 * S), late(11 * S))
+    assert held(holding) == []
+    switch(holding, DISCARD, 12 * S, late(11 * S))
+    switch(holding, HOLD, 13 * S, late(12 * S))
+    assert held(holding) == []
+    assert arrivals(holding, "new") == [8 * S, 9 * S]
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=40),
+    st.integers(1, 40),
+    st.integers(0, 40),
+    st.integers(1, 12),
+)
+def test_holding_is_what_a_list_would_do(
+    times: list[int], switch_at: int, back: int, window: int
+) -> None:
+    """Any order of arrival, any moment, any window, against plain Python."""
+    since = max(1, switch_at - back)
+    session = MediaSession(0, Path("/dev/shm"), lambda recording_id, code: None)
+    session.target = Target(prebuffer_ms=1000 * window)
+    rtp, rtcp = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
+    with rtp, rtcp:
+        session.streams["a"] = MediaStream(StreamSpec("a", "a", {0: "PCMU"}), 0, 0, rtp, rtcp)
+        session.pending = [late(*(t * S for t in times[::2]))]
+        swept = [late(*(t * S for t in times[1::2]))] if times[1:] else []
+        other = Target(prebuffer_ms=1000 * back) if back else DISCARD
+        session.cut(switch_at * S, swept, partial(setattr, session, "target", other))
+    floor = switch_at - back if back else switch_at
+    expected = sorted(t for t in times if t < switch_at and t >= floor and back)
+    # what came at or after the change obeys the new rule, if it had not been judged before it
+    expected += sorted(t for t in (times[1::2] if back else []) if t >= switch_at)
+    found = sorted(at // S for at in held(session))
+    later = [t for t in times[::2] if t >= switch_at] if back else []
+    assert found == sorted([*expected, *later]), (since, floor)

@@ -1,4 +1,4 @@
-"""The composition root: builds the rooms of one node and puts them together; `siprec.app` runs them.
+"""The composition root: builds the rooms of a node and puts them together; `siprec.app` runs them.
 
 Building opens no port and asks no database: that begins with `siprec.app`.
 """

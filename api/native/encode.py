@@ -29,6 +29,15 @@ def session(live: LiveSession, figures: Mapping[str, ReceptionView], now: dateti
     return wire.Session(
         id=live.id,
         call_id=live.call_id,
+        account=live.decision.account,
+        route=live.decision.route,
+        record=live.decision.record,
+        ani=live.identity.ani,
+        dnis=live.identity.dnis,
+        ucid=live.identity.ucid,
+        egress_call_id=live.identity.egress_call_id,
+        realm=live.identity.realm,
+        prebuffer_ms=live.decision.prebuffer_ms,
         state=live.state,
         recording_id=recording.id if recording else None,
         started_at=timestamp(live.started_at),
@@ -94,6 +103,7 @@ def event(change: FeedEvent) -> wire.Event:
         change.call_id,
         change.actor,
         change.reason,
+        change.account,
     )
 
 

@@ -26,7 +26,7 @@ MEDIA_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg", "peaks": "application/js
 async def find_sessions(call: Call[wire.FindSessions]) -> wire.SessionList:
     """Live sessions with the figures the media process has now."""
     recorder = call.services.recorder
-    items, cursor = encode.page(recorder.sessions(), call.ask)
+    items, cursor = encode.page(recorder.sessions(call.actor), call.ask)
     figures = await recorder.reports([live.id for live in items])
     now = datetime.now(UTC)
     sessions = [encode.session(live, figures.get(live.id, {}), now) for live in items]
@@ -36,7 +36,7 @@ async def find_sessions(call: Call[wire.FindSessions]) -> wire.SessionList:
 async def get_session(call: Call[wire.OneSession]) -> wire.Session:
     """One live session."""
     recorder = call.services.recorder
-    live = recorder.find(call.ask.session_id)
+    live = recorder.find(call.ask.session_id, call.actor)
     figures = await recorder.reports([live.id])
     return encode.session(live, figures.get(live.id, {}), datetime.now(UTC))
 
@@ -49,12 +49,13 @@ async def control_session(call: Call[wire.Control]) -> wire.Session:
             ask.session_id,
             ask.action,
             call.actor,
-            fill=ask.fill,
+            fill=ask.fill or "",
             reason=ask.reason,
             text=ask.text,
+            prebuffer=ask.prebuffer,
         )
     except AlreadyInState:
-        live = recorder.find(ask.session_id)
+        live = recorder.find(ask.session_id, call.actor)
     return encode.session(live, {}, datetime.now(UTC))
 
 

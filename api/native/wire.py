@@ -45,13 +45,18 @@ class OneSession(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Control(Struct, frozen=True, forbid_unknown_fields=True):
-    """A command to a live session; `fill` is for pause, `text` for mark."""
+    """A command to a live session.
+
+    `fill` is for pause; without it the route decides. `text` is for mark; `prebuffer` for start:
+    include what was just said, as far as the route keeps it.
+    """
 
     session_id: Id
     action: Action
-    fill: Literal["silence", "cut"] = "silence"
+    fill: Literal["silence", "cut"] | UnsetType = UNSET
     reason: Text = ""
     text: Text = ""
+    prebuffer: bool = False
 
 
 class FindRecordings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,6 +137,17 @@ class Session(Struct, frozen=True):
 
     id: str
     call_id: str
+    account: int
+    route: int
+    record: Literal["always", "on_demand", "never"]
+    """What the route says of such calls; a call drawn out by its percentage is `on_demand`."""
+    ani: str
+    dnis: str
+    ucid: str
+    egress_call_id: str
+    realm: str
+    prebuffer_ms: int
+    """How much of what was just said a start could include."""
     state: State
     recording_id: str | None
     started_at: Timestamp
@@ -242,6 +258,7 @@ class Event(Struct, frozen=True):
     call_id: str
     actor: str
     reason: str
+    account: int
 
 
 class Missed(Struct, frozen=True, tag="missed"):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import ClassVar, TypeVar
 
+from storage.records import Extension
+
 Key = tuple[str, ...]
 """Name of an element and the ids that tell it from its like (RFC 7865 6)."""
 
@@ -35,6 +37,14 @@ class Element:
 E = TypeVar("E", bound=Element)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extended(Element):
+    """An element with whatever the client adds to it in names of its own (RFC 7865 9, `any`)."""
+
+    extensions: tuple[Extension, ...] | None = None
+    """In document order."""
+
+
 @dataclass(frozen=True, slots=True)
 class NameId:
     """One (address, name) pair of a participant (RFC 7865 6.5.1), verbatim."""
@@ -54,7 +64,7 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group(Element):
+class Group(Extended):
     """A communication session group (RFC 7865 6.2)."""
 
     name: ClassVar[str] = "group"
@@ -63,7 +73,7 @@ class Group(Element):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session(Element):
+class Session(Extended):
     """A communication session (RFC 7865 6.3)."""
 
     name: ClassVar[str] = "session"
@@ -75,7 +85,7 @@ class Session(Element):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Participant(Element):
+class Participant(Extended):
     """A party (RFC 7865 6.5)."""
 
     name: ClassVar[str] = "participant"
@@ -85,7 +95,7 @@ class Participant(Element):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stream(Element):
+class Stream(Extended):
     """A media stream (RFC 7865 6.7)."""
 
     name: ClassVar[str] = "stream"
@@ -132,3 +142,11 @@ def overlaid(old: E, new: Element) -> E:
         return old
     said = {field.name: getattr(new, field.name) for field in fields(new)}
     return replace(old, **{name: value for name, value in said.items() if value is not None})
+
+
+def extended(
+    own: tuple[Extension, ...] | None, inherited: tuple[Extension, ...]
+) -> tuple[Extension, ...]:
+    """Return an element's own extension data and what it inherits under other names."""
+    known = {extension.name for extension in own or ()}
+    return (*(own or ()), *(each for each in inherited if each.name not in known))

@@ -21,9 +21,11 @@ from siprec.elements import (
     ParticipantStream,
     Session,
     Stream,
+    extended,
     overlaid,
 )
 from siprec.rs_metadata import UNREADABLE, Document, MetadataError, parse
+from storage.records import Extension
 
 __all__ = ["Document", "Entry", "MetadataError", "Model", "Person", "Span", "merge", "parse"]
 
@@ -78,6 +80,8 @@ class Person:
     """The first name given, empty without one."""
     names: tuple[NameId, ...] = ()
     """All (address, name) pairs."""
+    extensions: tuple[Extension, ...] = ()
+    """What the client says of them in names of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +110,37 @@ class Model:
         Somebody who left is still one of them, see `is_present`; whom a complete document leaves
         out is only listed with `past`.
         """
-        return tuple(_person(element) for element in self._of(Participant, past))
+        return tuple(_person(element) for element in self.of(Participant, past=past))
+
+    def sessions(self, *, past: bool = False) -> tuple[Session, ...]:
+        """Return the communication sessions, stopped ones too; `past` as in `participants`.
+
+        `began` is the time the client claims; extension data of a session's group is its own too.
+        """
+        return tuple(self._grouped(session) for session in self.of(Session, past=past))
 
     def session_ids(self, *, past: bool = False) -> tuple[str, ...]:
-        """Return the communication sessions, stopped ones too; `past` as in `participants`."""
-        return tuple(element.session_id for element in self._of(Session, past))
+        """Return the ids of `sessions`."""
+        return tuple(session.session_id for session in self.of(Session, past=past))
+
+    def stream_of(self, media: int) -> Stream | None:
+        """Return what is said of a media stream, `media` as in `senders`; None: nothing.
+
+        The media of one session may carry those of the next: the stream bound last counts, and one
+        that a complete document leaves out only if there is no other.
+        """
+        bound = [(Stream.name, id_) for id_, number in self.media.items() if number == media]
+        known = [entry for key in reversed(bound) if (entry := self.entries.get(key))]
+        found = next((entry for entry in known if entry.current), next(iter(known), None))
+        return found.element if found and isinstance(found.element, Stream) else None
+
+    def of(self, kind: type[E], *, past: bool = False) -> tuple[E, ...]:
+        """Return the elements of one kind, e.g. `model.of(Group)`; `past` as in `participants`."""
+        return tuple(
+            entry.element
+            for entry in self.entries.values()
+            if isinstance(entry.element, kind) and (past or entry.current)
+        )
 
     def is_present(self, participant_id: str) -> bool:
         """Whether a participant is in a session now, as far as associations are stated at all."""
@@ -138,12 +168,12 @@ class Model:
     def _sent(self, media: int) -> list[tuple[Pair, Spans]]:
         return [item for item in self.sending.items() if self.media.get(item[0][1]) == media]
 
-    def _of(self, kind: type[E], past: bool) -> list[E]:
-        return [
-            entry.element
-            for entry in self.entries.values()
-            if isinstance(entry.element, kind) and (past or entry.current)
-        ]
+    def _grouped(self, session: Session) -> Session:
+        entry = self.entries.get((Group.name, session.group_ref or ""))
+        group = entry.element if entry else None
+        if not isinstance(group, Group) or not group.extensions:
+            return session
+        return replace(session, extensions=extended(session.extensions, group.extensions))
 
 
 def merge(
@@ -338,4 +368,5 @@ def _person(participant: Participant) -> Person:
         names[0].aor if names else "",
         next((name.name for name in names if name.name), ""),
         names,
+        participant.extensions or (),
     )

@@ -4,6 +4,7 @@ What is wrong with the metadata never costs the call: it becomes a warning. What
 SDP does, because there is nothing to record then.
 """
 
+import re
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,10 +13,28 @@ from siprec.multipart import Bodies, BodyError
 from siprec.session import Offer, Refused
 from siprec.sip.errors import MessageError
 from siprec.sip.message import Request
+from storage.text import plain
+
+MAX_UCID = 1024
+"""Characters of a universal call id that are kept; those of the field have up to 64."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def read(request: Request, dialog_id: str, local_host: str, received_at: datetime) -> Offer:
-    """The offer in an INVITE or UPDATE. Raises Refused with 400, 413 or 415."""
+def read(
+    request: Request,
+    dialog_id: str,
+    local_host: str,
+    received_at: datetime,
+    *,
+    peer: str = "",
+    ucid_header: str = "X-ISR-UCID",
+) -> Offer:
+    """The offer in an INVITE or UPDATE. Raises Refused with 400, 413 or 415.
+
+    `peer`: network address it came from. `ucid_header`: name of the header that holds the call's
+    universal id.
+    """
     try:
         bodies = multipart.select(
             multipart.split(
@@ -24,7 +43,11 @@ def read(request: Request, dialog_id: str, local_host: str, received_at: datetim
         )
     except BodyError as error:
         raise Refused(error.status, str(error)) from error
-    offer = _envelope(request, bodies, dialog_id, local_host, received_at)
+    offer = replace(
+        _envelope(request, bodies, dialog_id, local_host, received_at),
+        peer=peer,
+        ucid=_ucid(request, ucid_header),
+    )
     return _with_sdp(_with_metadata(offer, bodies), bodies)
 
 
@@ -70,6 +93,12 @@ def _aor(request: Request, header: str) -> str:
         return (request.from_ if header == "From" else request.to).uri
     except MessageError:
         return ""
+
+
+def _ucid(request: Request, header: str) -> str:
+    """The value as received, but for what no database takes; the first of several."""
+    value = (request.get(header) or "").strip()
+    return _CONTROL.sub("?", plain(value[:MAX_UCID]))
 
 
 def _with_metadata(offer: Offer, bodies: Bodies) -> Offer:

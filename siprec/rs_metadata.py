@@ -1,22 +1,24 @@
 """One `rs-metadata` document (RFC 7865 9): XML in, the elements it states out.
 
-Read tolerantly: names are matched without case or prefix, in any order, foreign elements are passed
-over, and what clients are known to write differently is a row of `NAMESPACES`, `NAMES`,
-`ATTRIBUTES` or `READERS`. What the documents of a session add up to is `siprec.metadata`.
+Read tolerantly: names are matched without case or prefix, in any order, foreign elements are kept
+as extension data (`siprec.extensions`), and what clients are known to write differently is a row of
+`NAMESPACES`, `NAMES`, `ATTRIBUTES` or `READERS`. What the documents of a session add up to is
+`siprec.metadata`.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 
 from lxml import etree
 
-from siprec import xml
+from siprec import extensions, xml
 from siprec.elements import (
     E,
     Element,
+    Extended,
     Group,
     Key,
     NameId,
@@ -28,8 +30,10 @@ from siprec.elements import (
     SessionRecording,
     Stream,
     Time,
+    extended,
     overlaid,
 )
+from storage.records import Extension
 
 NAMESPACES = frozenset(
     {
@@ -74,7 +78,7 @@ class Document:
     """In document order; what is stated twice is folded into one."""
     warnings: tuple[str, ...]
     """Reason codes: `metadata_recovered`, `charset_invalid`, `namespace_unknown`,
-    `datamode_unknown`, `time_invalid`, `id_missing`."""
+    `datamode_unknown`, `time_invalid`, `id_missing`, `extension_truncated`."""
     raw: bytes
     """The bytes, exact."""
 
@@ -109,29 +113,42 @@ def parse(data: bytes, charset: str | None = None) -> Document:
 class _Node:
     """An XML element under the names of RFC 7865, in lower case, with what is in its namespace."""
 
+    __slots__ = ("_children", "_element", "_foreign", "_named", "_namespaces", "attributes", "name")
+
     def __init__(
         self, element: etree._Element, name: str, namespaces: frozenset[str] = NAMESPACES
     ) -> None:
         self._element, self._namespaces = element, namespaces
-        self._children: dict[str, list[_Node]] | None = None
+        self._children: list[_Node] | None = None
+        self._named: dict[str, list[_Node]] = {}
+        self._foreign: list[etree._Element] = []
         self.name = NAMES.get(name, name)
         self.attributes: dict[str, str] = {}
         for tag, value in element.items():
             seen = _split(str(tag))[1]
             self.attributes[ATTRIBUTES.get((self.name, seen), seen)] = str(value)
 
-    def children(self) -> Iterator["_Node"]:
-        for child in self._element.iterchildren("*"):
-            namespace, name = _split(str(child.tag))
-            if namespace in self._namespaces:
-                yield _Node(child, name, self._namespaces)
+    @property
+    def children(self) -> list["_Node"]:
+        if self._children is None:
+            self._children = []
+            for element in self._element.iterchildren("*") if len(self._element) else ():
+                namespace, name = _split(str(element.tag))
+                if namespace in self._namespaces and name not in extensions.CONTAINERS:
+                    child = _Node(element, name, self._namespaces)
+                    self._children.append(child)
+                    self._named.setdefault(child.name, []).append(child)
+                else:
+                    self._foreign.append(element)
+        return self._children
+
+    @property
+    def foreign(self) -> list[etree._Element]:
+        """The children that are extension data."""
+        return self._foreign if self.children is not None else []
 
     def named(self, name: str) -> list["_Node"]:
-        if self._children is None:
-            self._children = {}
-            for child in self.children() if len(self._element) else ():
-                self._children.setdefault(child.name, []).append(child)
-        return self._children.get(name, [])
+        return self._named.get(name, []) if self.children else []
 
     def value(self, name: str) -> str | None:
         """The text of an attribute or else of the first such child; None without either."""
@@ -161,16 +178,44 @@ def _split(tag: str) -> tuple[str, str]:
 
 def _elements(root: _Node, warnings: list[str]) -> dict[Key, Element]:
     found: dict[Key, Element] = {}
-    for node in root.children():
+    for node in root.children:
         began = _time(node, ("associate-time", "start-time"), warnings)
         ended = _time(node, ("disassociate-time", "stop-time"), warnings)
         for read in READERS.get(node.name, ()):
             if element := read(node, began, ended):
+                if node.foreign and isinstance(element, Extended):
+                    element = replace(element, extensions=_extensions(node.foreign, warnings))
                 if all(key := element.key):
                     found[key] = _folded(found[key], element) if key in found else element
                 else:
                     warnings.append("id_missing")
+    if root.foreign:
+        _attach(root.foreign, found, warnings)
     return found
+
+
+def _extensions(foreign: list[etree._Element], warnings: list[str]) -> tuple[Extension, ...] | None:
+    kept, excess = extensions.read(foreign)
+    if excess:
+        warnings.append("extension_truncated")
+    return kept or None
+
+
+def _attach(foreign: list[etree._Element], found: dict[Key, Element], warnings: list[str]) -> None:
+    """Extension data beside the elements is that of the one it names as its `parent`, as in drafts,
+    else of every session; what an element itself says under the same name goes before it."""
+    owners = {key[1]: key for key, element in found.items() if isinstance(element, Extended)}
+    sessions = [key for key, element in found.items() if isinstance(element, Session)]
+    parted: dict[Key | None, list[etree._Element]] = {}
+    for element in foreign:
+        parent = "".join((element.get("parent") or "").split())
+        parted.setdefault(owners.get(parent), []).append(element)
+    for owner, elements in parted.items():
+        inherited = _extensions(elements, warnings) or ()
+        for key in [owner] if owner else sessions:
+            heir = found[key]
+            if inherited and isinstance(heir, Extended):
+                found[key] = replace(heir, extensions=extended(heir.extensions, inherited))
 
 
 def _folded(old: Element, new: Element) -> Element:

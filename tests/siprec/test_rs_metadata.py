@@ -96,7 +96,7 @@ def test_order_prefix_and_foreign_elements_do_not_matter() -> None:
     odd = parse(
         f"""<r:recording xmlns:r="{NAMESPACE}" xmlns:v="urn:example:v" v:id="9">
         <v:participant participant_id="other"/><!-- note -->
-        <r:stream stream_id="m1"><v:label>7</v:label></r:stream>
+        <r:stream stream_id="m1"><v:label/></r:stream>
         <r:participant participant_id="p1"><v:extra><r:nameID aor="x"/></v:extra></r:participant>
         </r:recording>""".encode()
     )

@@ -6,14 +6,16 @@ Plain typed values, the same in a directory file, in the native interface and in
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, field, structs
 
 SYSTEM_ACCOUNT = 1
 """The account that is always there; who belongs to it sees all accounts."""
 DEFAULT_ROUTE = 1
 """The route that is always there and takes what no other takes."""
+KEEP = "***"
+"""Shown in place of a secret; where it is written back, the secret stays as it was."""
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:@/+-]{0,99}(?!\n)$")]
 Text = Annotated[str, Meta(max_length=255)]
@@ -21,12 +23,22 @@ Number = Annotated[int, Meta(ge=1, le=2_000_000_000)]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
 """0: for ever."""
 Url = Annotated[str, Meta(pattern=r"^https?://[!-~]{1,2000}(?!\n)$")]
+MediaType = Annotated[str, Meta(pattern=r"^[a-z0-9.+-]{1,64}/[a-z0-9.+-]{1,64}(?!\n)$")]
 
 Profile = Literal["default", "smallest", "small", "best_quality", "firefox_compatible"]
 Fill = Literal["silence", "cut"]
 Record = Literal["always", "on_demand", "never"]
 Permission = Literal["control", "playback", "download", "delete", "edit", "video"]
 UserType = Literal["api", "admin", "tenant"]
+
+DEFAULT_PERMISSIONS: Mapping[UserType, frozenset[Permission]] = MappingProxyType(
+    {
+        "admin": frozenset(get_args(Permission)),
+        "api": frozenset(get_args(Permission)) - {"delete"},
+        "tenant": frozenset({"playback", "download"}),
+    }
+)
+"""What users may do unless their entry says."""
 
 RECORDING_EVENTS = (
     "RECORDING_STARTED_EVENT",
@@ -136,7 +148,7 @@ class User(Entry, frozen=True, forbid_unknown_fields=True):
     level: Annotated[int, Meta(ge=0, le=10)] | None = None
     """0 to 10; None: 10 for `api` and `admin`, 2 for `tenant`."""
     permissions: list[Permission] | None = None
-    """None: everything for `admin`; all but delete for `api`; playback and download for `tenant`."""
+    """None: those of `DEFAULT_PERMISSIONS`."""
     routes: list[Number] = field(default_factory=list)
     """Routes whose recordings the user may reach; none: all of the account."""
     enabled: bool = True
@@ -171,7 +183,7 @@ class ExportTemplate(Entry, frozen=True, forbid_unknown_fields=True):
     name: Name
     version: Number
     text: Annotated[str, Meta(max_length=65_536)]
-    media_type: Text = "application/xml"
+    media_type: MediaType = "application/xml"
 
 
 class Parameter(Struct, frozen=True, forbid_unknown_fields=True):
@@ -195,14 +207,15 @@ class Destination(Entry, frozen=True, forbid_unknown_fields=True):
     url: Url
     """Sent as it is, with the parameters after it."""
     scope: Literal["global", "account", "route", "realm"] = "global"
-    of: str | int = ""
+    of: Text | Number = ""
     """Number of the account or route, or name of the realm."""
     method: Literal["GET", "POST"] = "GET"
     """GET with the parameters in the query, or POST with them as a JSON object."""
     parameters: list[Parameter] = field(default_factory=list)
     """None: all of `PARAMETERS` under their own names."""
     secret: Annotated[str, Meta(max_length=255)] = ""
-    """Signs what is sent (HMAC-SHA256) unless empty; never shown again."""
+    """Signs what is sent (HMAC-SHA256) unless empty; never shown again.
+    `***`: the one it has."""
 
 
 class When(Struct, frozen=True, forbid_unknown_fields=True):
@@ -259,25 +272,38 @@ KINDS: Mapping[str, type[Entry]] = MappingProxyType(
         "metadata-types": MetadataType,
         "templates": ExportTemplate,
         "destinations": Destination,
-        "policies": Policy,
         "screen-agents": ScreenAgent,
+        "policies": Policy,
     }
 )
-"""Kind of entry, as in URLs and directory files -> its type. What entries name comes before them."""
+"""Kind of entry, as in URLs and files -> its type. What entries name comes before them."""
+_KIND_OF = {kind: name for name, kind in KINDS.items()}
+
+
+def kind_of(entry: Entry) -> str:
+    """The kind, a key of `KINDS`."""
+    return _KIND_OF[type(entry)]
+
+
+def shown(entry: Entry) -> Entry:
+    """`entry` as people may see it: `KEEP` in place of a secret."""
+    if isinstance(entry, Destination) and entry.secret:
+        return structs.replace(entry, secret=KEEP)
+    return entry
 
 
 def key_of(entry: Entry) -> str:
     """What tells an entry from others of its kind, as text."""
     match entry:
-        case Account(number=number):
-            return str(number)
-        case Route(id=number):
-            return str(number)
-        case User(email=email):
-            return email.lower()
-        case ExportTemplate(name=name, version=version):
-            return f"{name}.{version}"
-        case ScreenAgent(agent_id=agent_id):
-            return agent_id
+        case Account():
+            return str(entry.number)
+        case Route():
+            return str(entry.id)
+        case User():
+            return entry.email.lower()
+        case ExportTemplate():
+            return f"{entry.name}.{entry.version}"
+        case ScreenAgent():
+            return entry.agent_id
     name: Any = getattr(entry, "name")  # noqa: B009 - all others have one
     return str(name)

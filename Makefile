@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install lint type test test-all bench demo run
+.PHONY: install lint type test test-postgres test-all bench demo run
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' && touch $@
@@ -16,6 +16,9 @@ type: install
 
 test: install
 	$(BIN)/pytest
+
+test-postgres: install
+	$(BIN)/pytest -m databases
 
 test-all: install
 	$(BIN)/pytest -m ''

@@ -1,43 +1,28 @@
-"""The database: an async engine made from a URL, the tables, and their migration.
+"""The database: transactions on the file or server behind a URL, and the migration of its schema.
 
-Every failure of the database leaves this room as `StorageUnavailable`, within about two seconds: a
-lock is waited for no longer than `BUSY_TIMEOUT_S`, and a connection that failed once is not used
-again, so that the first call after the fault has ended works.
+Every failure of the database leaves this room as `StorageUnavailable`, within about two seconds:
+nothing is waited for longer than the limits here and in `storage.sqlite` and `storage.postgresql`,
+and a connection that failed once is not used again, so that the first call after the fault has
+ended works.
 
-Counterparts: `storage.catalog` and `storage.keys`, which hold the queries; `storage/migrations`,
-which holds the steps from one schema to the next.
+Counterparts: `storage.tables`; `storage/migrations`, which holds the steps from one schema to the
+next; `storage.catalog` and others, which hold the queries.
 """
 
 import asyncio
-import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from types import MappingProxyType
 
 import msgspec
-from sqlalchemy import (
-    URL,
-    Column,
-    Connection,
-    MetaData,
-    NullPool,
-    Table,
-    Text,
-    event,
-    exc,
-    inspect,
-    text,
-)
-from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Column, Connection, MetaData, Table, Text, exc, inspect, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from storage.postgresql import PostgresServer
 from storage.records import StorageError, StorageUnavailable
+from storage.sqlite import SqliteFile
 from storage.tables import (  # noqa: F401 - until their readers take them from there
     EPOCH,
     MICROSECOND,
@@ -48,17 +33,17 @@ from storage.tables import (  # noqa: F401 - until their readers take them from 
     recordings,
 )
 
-SCHEMES = ("sqlite",)
-"""URL schemes that can be opened."""
-BUSY_TIMEOUT_S = 0.8
-"""How long a statement waits for another process's lock."""
+Server = SqliteFile | PostgresServer
+
+SCHEMES: MappingProxyType[str, Callable[[str], Server]] = MappingProxyType(
+    {"sqlite": SqliteFile, "postgresql": PostgresServer}
+)
+"""URL scheme -> what opens it."""
 QUEUE_TIMEOUT_S = 0.5
 """How long a call waits for its turn to write, and for one of `POOL_SIZE` connections. While the
-file is locked all of them wait, and the three waits together must stay below two seconds."""
+database is locked all of them wait, and the waits together must stay below two seconds."""
 POOL_SIZE = 4
 """One writer, the others read."""
-MIGRATION_TIMEOUT_S = 5.0
-"""How long a start waits for another process that is migrating the same database."""
 
 # Until their readers take them from `storage.tables`.
 participants = Table(
@@ -67,24 +52,32 @@ participants = Table(
     *(Column(name, Text) for name in ("recording_id", "position", "participant_id", "aor", "name")),
 )
 
+_UNSTORABLE = ("22", "54")
+"""SQLSTATE classes of values that will never be taken."""
+
 
 class Database:
     """The database behind a URL; connections are opened when they are needed.
 
-    `url`: `sqlite:///PATH`. Raises StorageError for any other. `schema`: the revision of
-    `storage/migrations/versions` it is brought to.
+    `url`: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. Raises StorageError for any
+    other. `schema`: the revision of `storage/migrations/versions` it is brought to.
     """
 
     def __init__(self, url: str, schema: str = SCHEMA) -> None:
-        scheme, _, path = url.partition(":///")
-        if scheme not in SCHEMES or not path:
-            raise StorageError("the database URL must be sqlite:///PATH")
+        scheme = url.partition("://")[0]
+        if scheme not in SCHEMES:
+            raise StorageError(
+                "the database URL must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
+            )
+        self._server = SCHEMES[scheme](url)
         self._schema = schema
-        self._path = Path(path).absolute()
-        self._engine = _pooled(self._path)
-        self._writes = self._engine.execution_options(begin="BEGIN IMMEDIATE")
-        # SQLite polls for its write lock, and whoever sleeps longest loses: inside one process
-        # writers wait in line instead.
+        self._engine = self._server.engine(
+            pool_size=POOL_SIZE, max_overflow=0, pool_timeout=QUEUE_TIMEOUT_S
+        )
+        self._reads = self._engine.execution_options(**self._server.reading)
+        self._writes = self._engine.execution_options(**self._server.writing)
+        # There is one write lock, and those who wait for it in vain hold connections that readers
+        # could use: inside one process writers wait in line instead.
         self._turn = asyncio.Lock()
         self._current = False
 
@@ -95,20 +88,20 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that sees one state of the database. Raises StorageUnavailable."""
-        async with self._transaction(self._engine) as connection:
+        async with self._transaction(self._reads) as connection:
             yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that holds the write lock from its start. Raises StorageUnavailable.
+        """A transaction that holds the write lock from its start: there is no other, on any node.
 
-        Committed when the block ends, rolled back when it raises.
+        Committed when the block ends, rolled back when it raises. Raises StorageUnavailable.
         """
         try:
             async with asyncio.timeout(QUEUE_TIMEOUT_S):
                 await self._turn.acquire()
         except TimeoutError:
-            raise StorageUnavailable(f"{self._path}: too many writers are waiting") from None
+            raise StorageUnavailable(f"{self._server}: too many writers are waiting") from None
         try:
             async with self._transaction(self._writes) as connection:
                 yield connection
@@ -119,7 +112,7 @@ class Database:
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         if not self._current:
             await self.migrate()
-        with _failures(self._path):
+        with _failures(self._server):
             async with engine.begin() as connection:
                 yield connection
 
@@ -128,30 +121,40 @@ class Database:
 
         Changes nothing. Raises StorageUnavailable.
         """
-        if not await asyncio.to_thread(self._path.exists):
-            return None
-        with _failures(self._path):
-            async with self._engine.begin() as connection:
+        with _failures(self._server):
+            if not await self._server.exists():
+                return None
+            async with self._reads.begin() as connection:
                 return await connection.run_sync(_version)
 
     async def migrate(self) -> None:
-        """Create the database if there is none and bring its schema up to date.
+        """Create a SQLite file if there is none and bring the schema up to date.
 
         Several processes may do this at once, and one may be killed in the middle: the steps are
-        one transaction. Raises StorageError if the schema is newer than we know.
+        one transaction that holds the write lock. Raises StorageError if the schema is newer than
+        we know, or not one for this use.
         """
-        with _failures(self._path):
-            await asyncio.to_thread(_create, self._path)
-            async with self._engine.begin() as connection:
+        with _failures(self._server):
+            await self._server.create()
+            async with self._reads.begin() as connection:
                 version = await connection.run_sync(_version)
             if version != self._schema:
-                _refuse_others(self._path, version, self._schema)
+                self._refuse_others(version)
                 await self._upgrade()
         self._current = True
 
+    def _refuse_others(self, version: str) -> None:
+        """Only what is older and of the same line can be brought up to our schema."""
+        if version and _line(version) != _line(self._schema):
+            raise StorageError(f"{self._server} has schema {version}, expected {self._schema}")
+        if version > self._schema:
+            raise StorageError(
+                f"{self._server} has schema {version}, this version knows up to {self._schema}"
+            )
+
     async def _upgrade(self) -> None:
         steps = await asyncio.to_thread(import_module, "storage.migrations.upgrade")
-        engine = _patient(self._path)
+        engine = self._server.patient()
         try:
             async with engine.begin() as connection:
                 await connection.run_sync(steps.upgrade, self._schema)
@@ -160,29 +163,29 @@ class Database:
 
 
 @contextmanager
-def _failures(path: Path) -> Iterator[None]:
+def _failures(server: Server) -> Iterator[None]:
     """What goes wrong inside, as an error of this room."""
     try:
         yield
-    except exc.IntegrityError as error:
-        raise StorageError(f"{path}: {error.orig}") from error
     except exc.DBAPIError as error:
-        raise StorageUnavailable(f"{path}: {error.orig}") from error
-    except (exc.TimeoutError, sqlite3.Error, OSError) as error:
-        raise StorageUnavailable(f"{path}: {error}") from error
+        raise _of_database(server, error) from error
+    except (exc.TimeoutError, TimeoutError) as error:
+        raise StorageUnavailable(f"{server}: no answer in time") from error
+    except (sqlite3.Error, OSError) as error:
+        raise StorageUnavailable(f"{server}: {error}") from error
     except (exc.StatementError, msgspec.MsgspecError, UnicodeError, OverflowError) as error:
-        raise StorageError(f"{path}: a value that cannot be stored or read: {error}") from error
+        reason = getattr(error, "orig", None) or error
+        raise StorageError(f"{server}: a value that cannot be stored or read: {reason}") from error
 
 
-def _create(path: Path) -> None:
-    """Make folder and file, for our eyes only; readers never wait for writers (WAL)."""
-    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    # Only a file that is new may be opened and closed besides SQLite: closing any descriptor of a
-    # database drops the POSIX locks this process holds on it.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+def _of_database(server: Server, error: exc.DBAPIError) -> StorageError:
+    state = getattr(error.orig, "pgcode", None) or ""
+    reason = str(error.orig).partition("\n")[0]
+    if isinstance(error, exc.IntegrityError):
+        return StorageError(f"{server}: {reason}")
+    if state.startswith(_UNSTORABLE):
+        return StorageError(f"{server}: a value that cannot be stored: {reason}")
+    return StorageUnavailable(f"{server}: {reason}")
 
 
 def _version(connection: Connection) -> str:
@@ -192,81 +195,6 @@ def _version(connection: Connection) -> str:
     return str(connection.scalar(text("SELECT version_num FROM alembic_version")) or "")
 
 
-def _refuse_others(path: Path, version: str, schema: str) -> None:
-    """Only what is older and of the same line can be brought up to `schema`."""
-    if version and _line(version) != _line(schema):
-        raise StorageError(f"{path} has schema {version}, which is not the one for this use")
-    if version > schema:
-        raise StorageError(f"{path} has schema {version}, this version knows up to {schema}")
-
-
 def _line(version: str) -> str:
     """What revisions that lead to each other have in common."""
     return version.rstrip("0123456789")
-
-
-def _pooled(path: Path) -> AsyncEngine:
-    engine = create_async_engine(
-        _url(path),
-        connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None},
-        pool_size=POOL_SIZE,
-        max_overflow=0,
-        pool_timeout=QUEUE_TIMEOUT_S,
-    )
-    return _listen(engine, path)
-
-
-def _patient(path: Path) -> AsyncEngine:
-    """An engine for one migration: waits for the write lock before it looks at the schema."""
-    engine = create_async_engine(
-        _url(path),
-        connect_args={"timeout": MIGRATION_TIMEOUT_S, "isolation_level": None},
-        poolclass=NullPool,
-        execution_options={"begin": "BEGIN IMMEDIATE"},
-    )
-    return _listen(engine, path)
-
-
-def _url(path: Path) -> URL:
-    """`mode=rw`: a database that was taken away is an error, never silently a new empty one."""
-    file = "file:" + quote(os.fsencode(path))
-    return URL.create("sqlite+aiosqlite", database=file, query={"mode": "rw", "uri": "true"})
-
-
-def _listen(engine: AsyncEngine, path: Path) -> AsyncEngine:
-    """Set connections up, and drop those whose file is no longer the one at `path`."""
-
-    def identity() -> tuple[int, int] | None:
-        try:
-            status = path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
-    def connected(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
-        entry.info["file"] = identity()
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA synchronous = NORMAL")
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.close()
-
-    def taken(_connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: Any) -> None:
-        if entry.info["file"] != identity():
-            raise exc.DisconnectionError("the database file was replaced")
-
-    event.listen(engine.sync_engine, "connect", connected)
-    event.listen(engine.sync_engine, "checkout", taken)
-    event.listen(engine.sync_engine, "begin", _begin)
-    event.listen(engine.sync_engine, "handle_error", _distrust)
-    return engine
-
-
-def _begin(connection: Connection) -> None:
-    """Begin by hand: the driver would not cover schema changes, nor take the write lock."""
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-
-def _distrust(context: ExceptionContext) -> None:
-    """After a failure every open connection is replaced: its cached pages may be of the past."""
-    if not isinstance(context.original_exception, sqlite3.IntegrityError):
-        context.is_disconnect = True

@@ -1,4 +1,4 @@
-"""Real SQLite files and full records."""
+"""Real databases and full records."""
 
 import os
 import sqlite3
@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from storage import database as module
+from storage import database as database_module
+from storage import postgresql, sqlite
 from storage.catalog import Catalog
 from storage.database import Database
 from storage.records import (
@@ -23,7 +24,9 @@ from storage.records import (
     Recording,
     StreamRecord,
 )
+from tests.storage import postgres
 
+DATABASES = ("sqlite", "postgresql")
 T0 = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
 
 
@@ -77,18 +80,64 @@ def recording() -> MakeRecording:
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks are given up on at once, so that tests need not wait for them."""
-    monkeypatch.setattr(module, "BUSY_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(module, "QUEUE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(database_module, "QUEUE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(postgresql, "LOCK_TIMEOUT_S", 0.05)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
+    """Where the SQLite file is."""
     return tmp_path / "data" / "siprecd.db"
 
 
+@pytest.fixture(scope="session")
+def run_id(testrun_uid: str, worker_id: str) -> tuple[str, str]:
+    """Of this run of the tests, of this process in it; both fit into names."""
+    return testrun_uid[:12], worker_id
+
+
+@pytest.fixture(scope="session")
+def postgres_server(
+    run_id: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[postgres.Server]:
+    """A PostgreSQL server that outlives the test: only databases on it may be broken."""
+    run, worker = run_id
+    folder = tmp_path_factory.getbasetemp()
+    lock = (folder if worker == "master" else folder.parent) / "postgres.lock"
+    with postgres.shared(run, lock) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: postgres.Server, run_id: tuple[str, str]) -> Iterator[str]:
+    """Name of a migrated PostgreSQL database."""
+    with postgres.template(postgres_server, "siprecd_{}_{}".format(*run_id)) as name:
+        yield name
+
+
 @pytest.fixture
-async def database(path: Path, short_waits: None) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{path}")
+def postgres_url(postgres_server: postgres.Server, postgres_template: str) -> Iterator[str]:
+    """URL of a PostgreSQL database with all its tables, empty."""
+    with postgres.copy(postgres_server, postgres_template, postgres_template) as url:
+        yield url
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.databases) for kind in DATABASES])
+def url(request: pytest.FixtureRequest, path: Path) -> str:
+    """URL of an empty database, for tests that hold on every kind.
+
+    A module that is about one kind has a fixture of this name for itself.
+    """
+    if request.param == "sqlite":
+        return f"sqlite:///{path}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+async def database(url: str, short_waits: None) -> AsyncIterator[Database]:
+    """An empty database, of each kind in turn."""
+    database = Database(url)
     yield database
     await database.close()
 

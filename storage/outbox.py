@@ -2,13 +2,44 @@
 
 It is not the catalogue's database: what was queued outlives a catalogue that is away, and a process
 that is killed. Delivery is `siprec.courier`; what is said is `siprec.notifications`.
+
+Of each (destination, lane) one notification is `ready`, the first; the others are `behind` it. So
+what may be tried is read off an index, however long the queue is.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    FromClause,
+    Row,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
+from storage.tables import outbox
+
+READY, BEHIND, DEAD = "ready", "behind", "dead"
+"""States of a row; to the outside the first two are `pending`."""
+LONGEST_WAIT = timedelta(hours=1)
+"""Longer than any back-off: what seems to wait longer was queued before the clock was set back."""
+BATCH = 1000
+"""Most rows that one transaction buries or replays; keeps the write lock short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +73,7 @@ class Queued:
     state: str
     """`pending` or `dead`."""
     attempts: int
+    """How often it was taken up in vain."""
     next_at: datetime
     """Not tried again before."""
     error: str
@@ -55,38 +87,257 @@ class Outbox:
         self._database = database
 
     async def put(self, notifications: Sequence[Notification]) -> None:
-        """Queue notifications, all or none; they outlive the process from the return on."""
-        raise NotImplementedError
+        """Queue notifications, all or none; they outlive the process from the return on.
 
-    async def due(self, now: datetime, limit: int, busy: Collection[tuple[str, str]] = ()) -> list[Queued]:
+        Raises StorageError for a text that cannot be stored.
+        """
+        rows = [
+            asdict(each) | {"state": BEHIND, "attempts": 0, "next_at": each.created_at, "error": ""}
+            for each in notifications
+        ]
+        if not rows:
+            return
+        async with self._database.writing() as connection:
+            last = await connection.scalar(select(func.max(outbox.c.sequence)))
+            await connection.execute(outbox.insert(), rows)
+            new = and_(outbox.c.sequence > (last or 0), ~_earlier())
+            await connection.execute(update(outbox).where(new).values(state=READY))
+
+    async def due(
+        self,
+        now: datetime,
+        limit: int,
+        busy: Collection[tuple[str, str]] = (),
+        resting: Collection[str] = (),
+        each: int = 8,
+    ) -> list[Queued]:
         """The first pending notification of each (destination, lane), if it may be tried now.
 
-        Oldest first, at most `limit`; pairs in `busy` are left out.
+        Longest due first, at most `limit`, and `each` of one destination; pairs in `busy` and
+        destinations in `resting` are left out.
         """
-        raise NotImplementedError
+        async with self._database.reading() as connection:
+            rows = await connection.execute(_due(now, limit, busy, resting, each))
+            return [_queued(row) for row in rows]
 
-    async def delivered(self, sequence: int) -> None:
-        """Forget what was delivered."""
-        raise NotImplementedError
+    async def delivered(self, *sequences: int) -> None:
+        """Forget what was delivered; the next of each lane gets its turn."""
+        async with self._database.writing() as connection:
+            gone = delete(outbox).where(outbox.c.sequence.in_(sequences))
+            rows = await connection.execute(gone.returning(outbox.c.destination, outbox.c.lane))
+            await _promote(connection, rows)
 
     async def retry(self, sequence: int, next_at: datetime, error: str) -> None:
         """Count a failed attempt and wait until `next_at`."""
-        raise NotImplementedError
+        failed = update(outbox).where(outbox.c.sequence == sequence)
+        async with self._database.writing() as connection:
+            await connection.execute(
+                failed.values(attempts=outbox.c.attempts + 1, next_at=next_at, error=error)
+            )
 
     async def bury(self, sequence: int, error: str) -> None:
         """Make it a dead letter; the next of its lane gets its turn."""
-        raise NotImplementedError
+        async with self._database.writing() as connection:
+            await _bury(connection, outbox.c.sequence == sequence, error)
+
+    async def expire(self, destination: str, before: datetime, error: str) -> int:
+        """Make dead letters of what has waited for this destination since before `before`.
+
+        What was tried lately is left to its next attempt. Returns how many it buried.
+        """
+        old = (
+            select(outbox.c.sequence)
+            .where(outbox.c.state == READY, outbox.c.destination == destination)
+            .where(outbox.c.next_at < before, outbox.c.created_at < before)
+            .order_by(outbox.c.next_at)
+            .limit(BATCH)
+        )
+        total, last = 0, BATCH
+        while last:
+            async with self._database.writing() as connection:
+                last = await _bury(connection, outbox.c.sequence.in_(old), error)
+            total += last
+        return total
 
     async def find(
-        self, state: str | None = None, accounts: frozenset[int] | None = None, after: int = 0, limit: int = 100
+        self,
+        state: str | None = None,
+        accounts: frozenset[int] | None = None,
+        after: int = 0,
+        limit: int = 100,
     ) -> list[Queued]:
         """Notifications by sequence number."""
-        raise NotImplementedError
+        query = select(outbox).where(outbox.c.sequence > after)
+        if state is not None:
+            query = query.where(_is(state))
+        if accounts is not None:
+            query = query.where(outbox.c.account.in_(accounts))
+        async with self._database.reading() as connection:
+            rows = await connection.execute(query.order_by(outbox.c.sequence).limit(limit))
+            return [_queued(row) for row in rows]
 
-    async def replay(self, sequences: Collection[int] | None = None) -> int:
-        """Make dead letters pending again, all of them or these; how many there were."""
-        raise NotImplementedError
+    async def replay(
+        self,
+        now: datetime,
+        sequences: Collection[int] | None = None,
+        accounts: frozenset[int] | None = None,
+    ) -> int:
+        """Make dead letters pending again, due `now`; how many there were.
+
+        `sequences`: only these; `accounts`: only theirs. Each comes before what is younger in its
+        lane.
+        """
+        if sequences is None:
+            return await self._replay(now, outbox.c.sequence > 0, accounts)
+        chosen = iter(sorted({*sequences}))
+        total = 0
+        while batch := [*islice(chosen, BATCH)]:
+            total += await self._replay(now, outbox.c.sequence.in_(batch), accounts)
+        return total
 
     async def count(self, state: str) -> int:
         """How many are `pending` or `dead`."""
-        raise NotImplementedError
+        async with self._database.reading() as connection:
+            query = select(func.count()).select_from(outbox).where(_is(state))
+            return await connection.scalar(query) or 0
+
+    async def oldest(self) -> datetime | None:
+        """When the pending notification that came first was made; None if there is none."""
+        query = select(outbox.c.created_at).where(outbox.c.state == READY)
+        async with self._database.reading() as connection:
+            return await connection.scalar(query.order_by(outbox.c.sequence).limit(1))
+
+    async def _replay(
+        self, now: datetime, which: ColumnElement[bool], accounts: frozenset[int] | None
+    ) -> int:
+        dead = select(outbox.c.sequence).where(outbox.c.state == DEAD, which)
+        if accounts is not None:
+            dead = dead.where(outbox.c.account.in_(accounts))
+        total, last = 0, 0
+        while True:
+            batch = dead.where(outbox.c.sequence > last).order_by(outbox.c.sequence).limit(BATCH)
+            async with self._database.writing() as connection:
+                chosen = [*await connection.scalars(batch)]
+                await _revive(connection, chosen, now)
+            total += len(chosen)
+            if len(chosen) < BATCH:
+                return total
+            last = chosen[-1]
+
+
+def _due(
+    now: datetime,
+    limit: int,
+    busy: Collection[tuple[str, str]],
+    resting: Collection[str],
+    each: int,
+) -> Select[Any]:
+    """Walks from destination to destination and takes the first few of each, all on one index."""
+    first = select(func.min(outbox.c.destination).label("name")).where(outbox.c.state == READY)
+    names = first.cte("names", recursive=True)
+    following = select(func.min(outbox.c.destination)).where(
+        outbox.c.state == READY, outbox.c.destination > names.c.name
+    )
+    names = names.union_all(select(following.scalar_subquery()).where(names.c.name.is_not(None)))
+    row = outbox.alias("row")
+    heads = (
+        select(row.c.sequence)
+        .where(row.c.state == READY, row.c.destination == names.c.name)
+        .where(or_(row.c.next_at <= now, row.c.next_at > now + LONGEST_WAIT))
+        .order_by(row.c.next_at)
+        .limit(each)
+        .correlate(names)
+    )
+    if busy:
+        heads = heads.where(tuple_(row.c.destination, row.c.lane).not_in([*busy]))
+    return (
+        select(outbox)
+        .select_from(names)
+        .join(outbox, outbox.c.sequence.in_(heads))
+        .where(names.c.name.not_in([*resting]))
+        .order_by(outbox.c.next_at, outbox.c.sequence)
+        .limit(limit)
+    )
+
+
+def _is(state: str) -> ColumnElement[bool]:
+    return outbox.c.state == DEAD if state == DEAD else outbox.c.state != DEAD
+
+
+def _earlier() -> ColumnElement[bool]:
+    """An older one of the same destination and lane is pending."""
+    other = outbox.alias("other")
+    return (
+        select(other.c.sequence)
+        .where(other.c.state.in_([READY, BEHIND]), other.c.destination == outbox.c.destination)
+        .where(other.c.lane == outbox.c.lane, other.c.sequence < outbox.c.sequence)
+        .exists()
+    )
+
+
+async def _bury(connection: AsyncConnection, which: ColumnElement[bool], error: str) -> int:
+    failed = {"state": DEAD, "attempts": outbox.c.attempts + 1, "error": error}
+    dead = update(outbox).where(which).values(failed)
+    rows = await connection.execute(dead.returning(outbox.c.destination, outbox.c.lane))
+    return await _promote(connection, rows)
+
+
+async def _revive(connection: AsyncConnection, sequences: Sequence[int], now: datetime) -> None:
+    """Queue dead letters again, in the places their numbers give them."""
+    again = update(outbox).where(outbox.c.sequence.in_(sequences))
+    again = again.values(state=BEHIND, attempts=0, next_at=now)
+    rows = await connection.execute(again.returning(outbox.c.destination, outbox.c.lane))
+    lanes = {(row.destination, row.lane) for row in rows}
+    if lanes:
+        await connection.execute(_STEP_BACK, _parameters(lanes))
+        await connection.execute(_STEP_UP, _parameters(lanes))
+
+
+async def _promote(connection: AsyncConnection, rows: CursorResult[Any]) -> int:
+    """Give the next of each lane its turn; how many rows there were."""
+    lanes = [(row.destination, row.lane) for row in rows]
+    if lanes:
+        await connection.execute(_STEP_UP, _parameters({*lanes}))
+    return len(lanes)
+
+
+def _parameters(lanes: Collection[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"to": destination, "on": lane} for destination, lane in lanes]
+
+
+def _in_lane(table: FromClause, state: str) -> ColumnElement[bool]:
+    """Rows of `table` in this state and the lane of `_parameters`."""
+    columns = table.c
+    return and_(
+        columns.state == state,
+        columns.destination == bindparam("to"),
+        columns.lane == bindparam("on"),
+    )
+
+
+def _step_up() -> Update:
+    """The first of a lane gets its turn, unless one of the lane has it."""
+    ready, behind = outbox.alias("turn"), outbox.alias("next")
+    taken = select(ready.c.sequence).where(_in_lane(ready, READY)).exists()
+    first = select(func.min(behind.c.sequence)).where(_in_lane(behind, BEHIND))
+    chosen = outbox.c.sequence == first.scalar_subquery()
+    return update(outbox).where(chosen, ~taken).values(state=READY)
+
+
+_STEP_UP = _step_up()
+_STEP_BACK = update(outbox).where(_in_lane(outbox, READY)).values(state=BEHIND)
+
+
+def _queued(row: Row[Any]) -> Queued:
+    notification = Notification(
+        row.event_id,
+        row.destination,
+        row.lane,
+        row.created_at,
+        row.method,
+        row.url,
+        row.body,
+        row.account,
+    )
+    state = row.state if row.state == DEAD else "pending"
+    return Queued(row.sequence, notification, state, row.attempts, row.next_at, row.error)

@@ -23,7 +23,7 @@ def document(routes: Sequence[Route[Any]], title: str, version: str, extra: Sequ
     answered = {route.answer for route in routes if route.answer} | {Problem, *extra}
     structs = sorted(asked | answered, key=lambda struct: struct.__name__)
     _, schemas = msgspec.json.schema_components(structs, ref_template=_REF)
-    asks = {ask: schemas.pop(ask.__name__)["properties"] for ask in asked}
+    asks = {ask: schemas.pop(ask.__name__) for ask in asked}
     paths: Json = {}
     for route in routes:
         paths.setdefault(route.path, {}).update(_operations(route, asks[route.ask]))
@@ -47,21 +47,23 @@ def _operations(route: Route[Any], asked: Json) -> Json:
 
 
 def _operation(route: Route[Any], asked: Json) -> Json:
-    """`asked`: schema of each field of `route.ask`."""
-    in_path = route.path_names
+    """`asked`: schema of `route.ask`."""
+    in_path, fields, required = route.path_names, asked["properties"], asked.get("required", [])
     operation: Json = {
-        "operationId": route.handler.__name__,
+        "operationId": route.name or route.handler.__name__,
         "summary": route.summary,
         "security": [{"key": []}] if route.role else [],
         "responses": {**_answers(route), **_problems(route)},
     }
-    in_body = [name for name in asked if name not in in_path] if route.method == "POST" else []
+    in_body = [name for name in fields if name not in in_path] if route.has_body else []
     if in_body:
-        schema = _object({name: asked[name] for name in in_body})
-        operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+        needed = [name for name in in_body if name in required]
+        schema = _object({name: fields[name] for name in in_body}, needed)
+        content = {"application/json": {"schema": schema}}
+        operation["requestBody"] = {"content": content, "required": bool(needed)}
     operation["parameters"] = [
-        _parameter(name, schema, "path" if name in in_path else "query")
-        for name, schema in asked.items()
+        _parameter(name, schema, "path" if name in in_path else "query", required)
+        for name, schema in fields.items()
         if name not in in_body
     ]
     return operation
@@ -103,9 +105,11 @@ def _problems(route: Route[Any]) -> Json:
     }
 
 
-def _parameter(name: str, schema: Json, where: str) -> Json:
-    return {"name": name, "in": where, "required": where == "path", "schema": schema}
+def _parameter(name: str, schema: Json, where: str, required: Sequence[str]) -> Json:
+    is_required = where == "path" or name in required
+    return {"name": name, "in": where, "required": is_required, "schema": schema}
 
 
-def _object(properties: Json) -> Json:
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+def _object(properties: Json, required: Sequence[str]) -> Json:
+    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**schema, "required": [*required]} if required else schema

@@ -3,7 +3,8 @@
 A handler gets a `Call` with everything it needs, decoded and authorised, and returns the struct to
 send, a response of its own, or None for 204. What a request may say is one msgspec struct, `ask`:
 its fields that occur in the path are taken from there, the others from the query (GET, DELETE) or
-from an optional JSON body (POST). Everything else in a request is refused, naming the bad field.
+from a JSON body (POST, PUT). Everything else in a request is refused, naming the bad field. In a
+query numbers and `true` or `false` are plain text; only a field that is a list may be given twice.
 The document is made in `api.openapi`.
 """
 
@@ -51,7 +52,7 @@ class Route(Generic[Ask]):
     """One operation of the HTTP interface."""
 
     method: str
-    """`GET` (which serves HEAD too), `POST` or `DELETE`."""
+    """`GET` (which serves HEAD too), `POST`, `PUT` or `DELETE`."""
     path: str
     """Template as of OpenAPI: `/recordings/{recording_id}`."""
     role: str | None
@@ -67,6 +68,13 @@ class Route(Generic[Ask]):
     """Success status -> media types, where it is not 200 with JSON (or 204 without)."""
     token_in_query: bool = False
     """Take the key from `access_token` too: for clients that cannot set headers."""
+    name: str = ""
+    """Of the operation in the document; empty: that of the handler."""
+
+    @property
+    def has_body(self) -> bool:
+        """What is asked comes in a body, not in the query."""
+        return self.method in {"POST", "PUT"}
 
     @property
     def path_names(self) -> tuple[str, ...]:
@@ -91,7 +99,7 @@ class Endpoint(Generic[Ask]):
         self._authenticator = authenticator
         self._body_s = body_s
         self._path = route.path_names
-        self._integers = _integer_fields(route.ask)
+        self._types = _field_types(route.ask)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Authorise, decode, run, encode. Raises ApiError and what the handler raises."""
@@ -114,7 +122,7 @@ class Endpoint(Generic[Ask]):
         return await self._authenticator.admit(token, request.remote or "", self._route.role)
 
     async def _values(self, request: web.Request) -> dict[str, object]:
-        if request.method == "POST":
+        if self._route.has_body:
             _no_query(request)
             return _json_object(request.content_type, await self._body(request))
         return self._query(request)
@@ -130,11 +138,14 @@ class Endpoint(Generic[Ask]):
 
     def _query(self, request: web.Request) -> dict[str, object]:
         values: dict[str, object] = {}
-        for name, text in request.query.items():
-            if name in values:
+        for name in request.query:
+            texts = request.query.getall(name)
+            if self._types.get(name) == "array":
+                values[name] = texts
+            elif len(texts) > 1:
                 raise _bad(f"Parameter `{name}` is given twice")
-            is_number = name in self._integers and re.fullmatch(r"-?[0-9]{1,18}", text)
-            values[name] = int(text) if is_number else text
+            else:
+                values[name] = _plain_value(texts[0], self._types.get(name, ""))
         return values
 
     def _decode(self, request: web.Request, values: dict[str, object]) -> Ask:
@@ -172,7 +183,16 @@ def _bad(detail: str) -> ApiError:
     return ApiError(HTTPStatus.BAD_REQUEST, detail)
 
 
-def _integer_fields(ask: type[Struct]) -> frozenset[str]:
-    """Fields whose text in a query is a number."""
+def _plain_value(text: str, kind: str) -> object:
+    """What `text` in a query stands for; unchanged if it stands for nothing of this kind."""
+    if kind == "integer" and re.fullmatch(r"-?[0-9]{1,18}", text):
+        return int(text)
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(text, text)
+    return text
+
+
+def _field_types(ask: type[Struct]) -> Mapping[str, str]:
+    """JSON type of each field, empty where there are several."""
     properties = msgspec.json.schema_components([ask])[1][ask.__name__]["properties"]
-    return frozenset(name for name, schema in properties.items() if schema.get("type") == "integer")
+    return {name: schema.get("type", "") for name, schema in properties.items()}

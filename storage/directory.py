@@ -149,7 +149,7 @@ class Directory:
         transaction = self._database.reading if dry_run else self._database.writing
         async with self._turn:
             async with transaction() as connection:
-                version, rows = await _fetch(connection, lock=not dry_run)
+                version, rows = await _fetch(connection)
                 before = await self._read(rows)
                 if guard:
                     guard(before)
@@ -238,11 +238,9 @@ def _verb(old: Entry | None, new: Entry | None) -> str:
 _VERSION = select(tables.counters.c.value).where(tables.counters.c.name == COUNTER)
 
 
-async def _fetch(
-    connection: AsyncConnection, *, lock: bool = False
-) -> tuple[int | None, list[Row]]:
-    """Counter and rows; the counter first, so that rows are never older than it says."""
-    version = await connection.scalar(_VERSION.with_for_update() if lock else _VERSION)
+async def _fetch(connection: AsyncConnection) -> tuple[int | None, list[Row]]:
+    """Counter, None if there was no change yet, and rows."""
+    version = await connection.scalar(_VERSION)
     columns = tables.directory.c
     found = await connection.execute(select(columns.kind, columns.key, columns.entry))
     return version, [(row.kind, row.key, row.entry) for row in found]

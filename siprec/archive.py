@@ -1,11 +1,12 @@
 """From an ended recording to finished files: render, store, book, then let go of the spool.
 
-Counterpart of `siprec.recorder`, which owns recordings while they grow. Everything here may be cut
-off at any point and done again: the spool and its sidecar stay until the catalogue has the result.
+Counterparts: `siprec.recorder` owns recordings while they grow, `siprec.library` once they are
+finished. Everything here may be cut off at any point and done again: the spool and its sidecar stay
+until the catalogue has the result.
 """
 
 import asyncio
-import shutil
+import glob
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,10 +18,12 @@ import structlog
 from config.schema import Render
 from media import spool
 from media.renderer import Renderer
-from media.spec import MediaError, MediaFile, Rendered, RenderedStream, StreamReport
+from media.spec import MediaError, Rendered, RenderedStream, StreamReport
+from siprec import conversion
+from siprec.conversion import Converter
 from siprec.feed import EventFeed, FeedEvent
 from siprec.paused import MEMORY
-from siprec.session import Actor, NotFinished, RecorderError
+from siprec.session import ConversionFailed
 from storage import sidecar
 from storage.blobs.base import BlobStore
 from storage.catalog import Catalog
@@ -41,15 +44,13 @@ RETRY_S = (1, 5, 15, 60, 300)
 """Pauses between attempts to finish a recording; after the last one its spool is kept."""
 NOTES_INTERVAL_S = 0.1
 """How long sidecars are collected: threads cost more than files."""
-PATIENCE_S = 2.0
-"""How long a request waits for a catalogue that is behind."""
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], None]
 """Runs a coroutine in the background, by name; its failure is logged and ends nothing else."""
 
 
 class Archive:
-    """Finishes recordings and answers for their files."""
+    """Owner of recordings from their end until their files are made."""
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class Archive:
         self._config = config
         self._spool_folder = spool_folder
         self._renderer = renderer
+        self._converter = Converter(config, spool_folder, renderer, blobs)
         self._catalog = catalog
         self._writer = writer
         self._blobs = blobs
@@ -72,8 +74,8 @@ class Archive:
         self._spawn = spawn
         self._notes: dict[str, Recording] = {}
         self._noted = asyncio.Event()
-        self.unfinished: set[str] = set()
-        """Recordings that have ended and whose files are not made yet."""
+        self.unfinished: dict[str, Recording] = {}
+        """Recordings that have ended and whose files are not made yet, in their newest state."""
 
     def note(self, recording: Recording) -> None:
         """Book the state of a recording, beside its spool and in the catalogue. Never waits."""
@@ -97,28 +99,41 @@ class Archive:
             except StorageError as error:
                 logger.error("sidecar_failed", recording=recording.id, error=str(error))
 
+    def take(self, recording: Recording) -> None:
+        """Own a recording that has ended, in this its newest state. Never waits.
+
+        For the one whose media process has still to report, and for whoever changes an unfinished
+        one: what comes out of rendering is laid over what was last taken.
+        """
+        self.unfinished[recording.id] = recording
+        self.note(recording)
+
     def finish(self, recording: Recording, reports: list[StreamReport]) -> None:
-        """Take over an ended recording; returns at once, the work goes on in the background."""
+        """Make the files of an ended recording; returns at once, work goes on in the background."""
+        recording = self.unfinished.get(recording.id, recording)
         received = not reports or any(report.packets for report in reports)
         if not received and not recording.pauses:
             recording = replace(recording, reason="no_media")
-        self.note(recording)
-        self.unfinished.add(recording.id)
-        self._spawn(f"finish {recording.id}", self._finish(recording))
+        self.take(recording)
+        self._spawn(f"finish {recording.id}", self._finish(recording.id))
 
-    async def _finish(self, recording: Recording) -> None:
+    async def _finish(self, recording_id: str) -> None:
         try:
             for delay in (*RETRY_S, None):
                 try:
-                    await self._finish_once(recording)
-                    return
+                    await self._make_files(recording_id)
+                    break
                 except (MediaError, StorageUnavailable) as error:
-                    self._finish_failed(recording, error, delay)
+                    self._finish_failed(recording_id, error, delay)
                 await asyncio.sleep(delay or 0)
+            else:
+                return
         finally:
-            self.unfinished.discard(recording.id)
+            self.unfinished.pop(recording_id, None)
+        await self._let_go(recording_id)
 
-    def _finish_failed(self, recording: Recording, error: Exception, delay: int | None) -> None:
+    def _finish_failed(self, recording_id: str, error: Exception, delay: int | None) -> None:
+        recording = self.unfinished[recording_id]
         logger.error(
             "finish_failed",
             recording=recording.id,
@@ -129,43 +144,70 @@ class Archive:
         if delay is None:
             self._book(replace(recording, status="failed", reason="render_failed"))
 
-    async def _finish_once(self, recording: Recording) -> None:
-        source = spool.path_of(self._spool_folder, recording.id)
+    async def _make_files(self, recording_id: str) -> None:
+        recording = self.unfinished[recording_id]
+        source = spool.path_of(self._spool_folder, recording_id)
         order = [stream.stream_id for stream in sorted(recording.streams, key=_channel)]
-        rendered = await self._renderer.render(source, self._spool_folder, recording.id, order)
-        finished = _with_result(recording, rendered)
-        files = await asyncio.to_thread(self._store, finished, rendered)
-        finished = replace(finished, files=files)
+        rendered = await self._renderer.render(source, self._spool_folder, recording_id, order)
+        files = await asyncio.to_thread(self._store, recording, rendered)
         if self._config.mp3 == "at_end":
-            finished = await self._with_mp3(finished)
-        self._book(finished)
-        self.unfinished.discard(recording.id)
-        await self._writer.stored(recording.id)
-        self._notes.pop(recording.id, None)
-        await asyncio.to_thread(self._forget_spool, source, recording.id)
+            files += await self._mp3(replace(recording, files=files))
+        self._book(replace(_with_result(self.unfinished[recording_id], rendered), files=files))
+
+    async def _let_go(self, recording_id: str) -> None:
+        """Once the catalogue has the result the spool is not needed any more."""
+        await self._writer.stored(recording_id)
+        self._notes.pop(recording_id, None)
+        source = spool.path_of(self._spool_folder, recording_id)
+        await asyncio.to_thread(self._forget_spool, source, recording_id)
+
+    async def _mp3(self, recording: Recording) -> tuple[FileRecord, ...]:
+        """The MP3; none if it fails: whoever asks for it later has it tried again."""
+        try:
+            return (await self._converter.mp3(recording),)
+        except ConversionFailed as error:
+            logger.error("conversion_failed", recording=recording.id, error=str(error))
+            return ()
 
     def _store(self, recording: Recording, rendered: Rendered) -> tuple[FileRecord, ...]:
-        wav = self._put(recording, rendered.wav)
+        wav = conversion.put(self._blobs, recording, rendered.wav)
         peaks = Path(rendered.peaks_path)
         size, digest = peaks.stat().st_size, spool.sha256_of(peaks)
-        key = _key(recording, "peaks.json")
+        key = conversion.key_of(recording, "peaks.json")
         self._blobs.put(key, peaks)
         return wav, FileRecord("peaks", key, size, digest)
-
-    def _put(self, recording: Recording, file: MediaFile) -> FileRecord:
-        key = _key(recording, file.format)
-        self._blobs.put(key, Path(file.path))
-        return FileRecord(
-            file.format, key, file.size_bytes, file.sha256, file.channels, file.sample_rate_hz
-        )
 
     def _forget_spool(self, source: Path, recording_id: str) -> None:
         source.unlink(missing_ok=True)
         sidecar.remove(self._spool_folder, recording_id)
 
+    def forget(self, recording_id: str) -> None:
+        """Remove all that is left of a recording beside the spools: it is being deleted.
+
+        Blocks; for a worker thread. Raises StorageUnavailable.
+        """
+        try:
+            for path in self._spool_folder.glob(f"{glob.escape(recording_id)}.*"):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageUnavailable(f"{self._spool_folder}: {error.strerror or error}") from error
+
     def _book(self, recording: Recording) -> None:
+        """Have the final state stored; from here on the recording is the library's."""
         self._writer.put(recording)
-        self._publish(f"recording.{recording.status}", recording)
+        self.unfinished.pop(recording.id, None)
+        self._feed.publish(
+            FeedEvent(
+                f"recording.{recording.status}",
+                datetime.now(UTC),
+                recording.session_id,
+                recording.id,
+                recording.call_id,
+                reason=recording.reason,
+                account=recording.account,
+                route=recording.route,
+            )
+        )
         logger.info(
             "recording_finished",
             recording=recording.id,
@@ -175,85 +217,6 @@ class Archive:
             reason=recording.reason,
             duration_ms=recording.duration_ms,
         )
-
-    def _publish(self, kind: str, recording: Recording, actor: str = "") -> None:
-        self._feed.publish(
-            FeedEvent(
-                kind,
-                datetime.now(UTC),
-                recording.session_id,
-                recording.id,
-                recording.call_id,
-                actor,
-                recording.reason,
-            )
-        )
-
-    async def get(self, recording_id: str) -> Recording:
-        """The newest state of a recording. Raises UnknownRecording, StorageUnavailable."""
-        return self._writer.get_pending(recording_id) or await self._catalog.get(recording_id)
-
-    async def mp3(self, recording_id: str) -> Recording:
-        """The recording with an MP3 among its files, made now if it is the first request.
-
-        Raises NotFinished, UnknownRecording, StorageUnavailable, RecorderError.
-        """
-        recording = await self.get(recording_id)
-        if any(file.format == "mp3" for file in recording.files):
-            return recording
-        if not any(file.format == "wav" for file in recording.files):
-            raise NotFinished(f"recording {recording_id} is {recording.status}")
-        recording = await self._with_mp3(recording)
-        self._writer.put(recording)
-        return recording
-
-    async def _with_mp3(self, recording: Recording) -> Recording:
-        key = next(file.key for file in recording.files if file.format == "wav")
-        source = await asyncio.to_thread(self._local, key, recording.id)
-        try:
-            made = await self._renderer.mp3(
-                source,
-                self._spool_folder / f"{recording.id}.mp3",
-                self._config.mp3_channels,
-                self._config.mp3_bitrate_kbps,
-            )
-        except MediaError as error:
-            raise RecorderError(str(error)) from error
-        file = await asyncio.to_thread(self._put, recording, made)
-        return replace(recording, files=(*recording.files, file))
-
-    def _local(self, key: str, recording_id: str) -> Path:
-        """A stored file on the local disk, fetched if the store is elsewhere."""
-        if path := self._blobs.path(key):
-            return path
-        copy = self._spool_folder / f"{recording_id}.wav"
-        source, _ = self._blobs.open(key)
-        with source, copy.open("wb") as file:
-            shutil.copyfileobj(source, file)
-        return copy
-
-    async def delete(self, recording_id: str, actor: Actor) -> None:
-        """Remove a finished recording: its row first, then its files.
-
-        Raises NotFinished while it is live, UnknownRecording, StorageUnavailable.
-        """
-        recording = await self.get(recording_id)
-        if recording.status in {"recording", "processing"}:
-            raise NotFinished(f"recording {recording_id} is {recording.status}")
-        await self._settled(recording_id)
-        await self._catalog.delete(recording_id)
-        for file in recording.files:
-            await asyncio.to_thread(self._blobs.delete, file.key)
-        logger.warning("recording_deleted", recording=recording_id, actor=actor.name)
-        self._publish("recording.deleted", recording, actor.name)
-
-    async def _settled(self, recording_id: str) -> None:
-        """Nothing of a recording waits for the catalogue any more. Raises StorageUnavailable."""
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                await self._writer.stored(recording_id)
-        except TimeoutError as error:
-            raise StorageUnavailable("the catalogue is behind") from error
 
     async def leftovers(self) -> list[Recording]:
         """Recordings an earlier process did not finish, as far as spools and catalogue tell."""
@@ -317,10 +280,6 @@ def _channel(stream: StreamRecord) -> int:
     return stream.channel
 
 
-def _key(recording: Recording, suffix: str) -> str:
-    return f"{recording.started_at:%Y-%m-%d/%H/%M}/{recording.id}.{suffix}"
-
-
 def _unknown(path: Path) -> Recording:
     """A recording of which only the spool is left."""
     modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
@@ -368,18 +327,18 @@ def _verdict(recording: Recording, rendered: Rendered) -> tuple[str, str]:
 def _merge_streams(
     known: tuple[StreamRecord, ...], rendered: tuple[RenderedStream, ...]
 ) -> tuple[StreamRecord, ...]:
-    senders = {stream.stream_id: stream.participant_id for stream in known}
+    """What was received of each stream, with what was known of it before."""
+    before = {stream.stream_id: stream for stream in known}
     return tuple(
-        StreamRecord(
-            stream.stream_id,
-            stream.label,
-            stream.channel,
-            stream.encoding,
-            senders.get(stream.stream_id, ""),
-            stream.packets,
-            stream.lost,
-            stream.duplicates,
-            tuple(Gap(gap.start_ms, gap.duration_ms) for gap in stream.gaps),
+        replace(
+            before.get(stream.stream_id) or StreamRecord(stream.stream_id, stream.label),
+            label=stream.label,
+            channel=stream.channel,
+            encoding=stream.encoding,
+            packets=stream.packets,
+            lost=stream.lost,
+            duplicates=stream.duplicates,
+            gaps=tuple(Gap(gap.start_ms, gap.duration_ms) for gap in stream.gaps),
         )
         for stream in rendered
     )

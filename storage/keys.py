@@ -1,17 +1,21 @@
 """API keys: bearer tokens of the control interface, kept as SHA-256 digests.
 
 A key is 256 random bits, so its plain digest is safe at rest and finding it by digest tells an
-attacker nothing. Checking is done in memory: no command waits for the database.
+attacker nothing. Checking is done in memory: no command waits for the database. Keys know no locks
+and no expiry: what pauses must go on to, and is taken back by removing the key.
 """
 
+import asyncio
 import hashlib
 import secrets
 from datetime import UTC, datetime
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 
-from storage.database import Database, api_keys
-from storage.records import ApiKey, StorageError
+from storage.database import Database
+from storage.entries import SYSTEM_ACCOUNT
+from storage.records import ApiKey, StorageError, UnknownEntry
+from storage.tables import api_keys
 
 ROLES = ("control", "operator", "admin")
 PREFIX = "srs_"
@@ -26,17 +30,18 @@ class ApiKeys:
         self._database = database
         self._keys: dict[str, ApiKey] = {}
 
-    async def add(self, name: str, role: str) -> str:
+    async def add(self, name: str, role: str, account: int = SYSTEM_ACCOUNT) -> str:
         """Make a key and return it in plain; it cannot be shown again.
 
-        Raises StorageError for an unknown role, an unusable name or one that exists.
+        `account`: whose calls and recordings it reaches; the System account's reaches all. Raises
+        StorageError for an unknown role, an unusable name or one that exists.
         """
         if role not in ROLES:
             raise StorageError(f"role: {role!r} is none of {', '.join(ROLES)}")
         if not (name.isprintable() and name.strip() and len(name) <= _NAME_CHARACTERS):
             raise StorageError(f"name: 1 to {_NAME_CHARACTERS} printable characters, please")
         token = PREFIX + secrets.token_urlsafe(32)
-        key = ApiKey(name, role, _digest(token), datetime.now(UTC))
+        key = ApiKey(name, role, _digest(token), datetime.now(UTC), account)
         await self._insert(key)
         self._keys[key.sha256] = key
         return token
@@ -47,9 +52,35 @@ class ApiKeys:
                 raise StorageError(f"name: there is a key {key.name!r} already")
             await connection.execute(
                 insert(api_keys).values(
-                    name=key.name, role=key.role, sha256=key.sha256, created_at=key.created_at
+                    name=key.name,
+                    role=key.role,
+                    account=key.account,
+                    sha256=key.sha256,
+                    created_at=key.created_at,
                 )
             )
+
+    async def list(self) -> tuple[ApiKey, ...]:
+        """All keys by name. Raises StorageUnavailable."""
+        await self.load()
+        return tuple(sorted(self._keys.values(), key=lambda key: key.name))
+
+    async def remove(self, name: str) -> None:
+        """Take a key back; other processes notice within a second (`watch`).
+
+        Raises UnknownEntry, StorageUnavailable.
+        """
+        async with self._database.writing() as connection:
+            gone = await connection.execute(delete(api_keys).where(api_keys.c.name == name))
+        if not gone.rowcount:
+            raise UnknownEntry(f"name: there is no key {name!r}")
+        self._keys = {digest: key for digest, key in self._keys.items() if key.name != name}
+
+    async def watch(self, every_s: float = 1.0) -> None:
+        """Follow what other processes add and remove; runs for the life of the process."""
+        while True:
+            await asyncio.sleep(every_s)
+            await self.refresh()
 
     async def count(self) -> int:
         """Keys in the database. Raises StorageUnavailable."""

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import declaration, tables
 from storage.database import Database
-from storage.entries import KEEP, KINDS, Destination, Entry, key_of, kind_of
+from storage.entries import KEEP, KINDS, Destination, Entry, as_key, key_of, kind_of
 from storage.records import InvalidEntry, StorageError, StorageUnavailable, UnknownEntry
 from storage.snapshot import INITIAL, Entries, check, sound
 
@@ -116,8 +116,7 @@ class Directory:
         Raises UnknownEntry, InvalidEntry while others name it or it must be, StorageUnavailable,
         and what `guard` raises.
         """
-        if kind == "users":
-            key = key.lower()
+        key = as_key(kind, key)
 
         def edit(_: Entries, rows: frozenset[Key]) -> dict[Key, Entry | None]:
             if (kind, key) in INITIAL.by_key():

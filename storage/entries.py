@@ -307,3 +307,8 @@ def key_of(entry: Entry) -> str:
             return entry.agent_id
     name: Any = getattr(entry, "name")  # noqa: B009 - all others have one
     return str(name)
+
+
+def as_key(kind: str, text: str) -> str:
+    """`text`, typed by somebody to name an entry, as `key_of` would have it."""
+    return text.lower() if kind == "users" else text

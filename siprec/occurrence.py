@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from storage.records import Recording
 
-STARTED = "RECORDING_STARTED_EVENT"
-PAUSED = "RECORDING_PAUSED_EVENT"
-RESUMED = "RECORDING_RESUMED_EVENT"
-ENDED = "RECORDING_ENDED_EVENT"
+STARTED: Final = "RECORDING_STARTED_EVENT"
+PAUSED: Final = "RECORDING_PAUSED_EVENT"
+RESUMED: Final = "RECORDING_RESUMED_EVENT"
+ENDED: Final = "RECORDING_ENDED_EVENT"
 
 POLICY_EVENTS = {STARTED: "AudioRecordingStarted", ENDED: "AudioRecordingEnded"}
 """Event -> what policies know it as."""

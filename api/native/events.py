@@ -15,7 +15,9 @@ from aiohttp import WSCloseCode, web
 from api.native import encode, wire
 from api.problem import ApiError
 from api.typed import Call
+from siprec.dispatcher import TooManyEvents, UnknownEvent
 from siprec.feed import Subscription
+from siprec.session import Actor
 
 OPEN = web.AppKey("event_streams", WeakSet[web.WebSocketResponse])
 """Every open stream, to be closed when the server stops."""
@@ -38,8 +40,24 @@ async def watch(call: Call[wire.Watch]) -> web.WebSocketResponse:
     with call.services.feed.subscribe() as subscription:
         await socket.prepare(call.request)
         call.request.app[OPEN].add(socket)
-        await _serve(socket, subscription)
+        await _serve(socket, subscription, call.actor)
     return socket
+
+
+async def raise_event(call: Call[wire.RaiseEvent]) -> wire.Raised:
+    """Have the policies of an event act; their actions go on after the answer."""
+    ask = call.ask
+    aors = tuple(ask.called_aors) or None
+    try:
+        actions = await call.services.dispatcher.raise_event(
+            ask.event, ask.ucid, aors, call.actor.account
+        )
+    except UnknownEvent as error:
+        raise ApiError(HTTPStatus.NOT_FOUND, str(error)) from None
+    except TooManyEvents as error:
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        raise ApiError(status, str(error), {"Retry-After": "1"}) from None
+    return wire.Raised(actions)
 
 
 async def close_all(app: web.Application) -> None:
@@ -51,22 +69,23 @@ async def close_all(app: web.Application) -> None:
     await asyncio.gather(*closing)
 
 
-async def _serve(socket: web.WebSocketResponse, subscription: Subscription) -> None:
+async def _serve(socket: web.WebSocketResponse, subscription: Subscription, actor: Actor) -> None:
     async with asyncio.TaskGroup() as group:
-        sender = group.create_task(_send(socket, subscription), name="event stream")
+        sender = group.create_task(_send(socket, subscription, actor), name="event stream")
         async for _ in socket:
             pass
         sender.cancel()
 
 
-async def _send(socket: web.WebSocketResponse, subscription: Subscription) -> None:
+async def _send(socket: web.WebSocketResponse, subscription: Subscription, actor: Actor) -> None:
     told = 0
     with suppress(ConnectionError):
         async for change in subscription:
             if subscription.missed > told:
                 missed, told = subscription.missed - told, subscription.missed
                 await _put(socket, wire.Missed(missed))
-            await _put(socket, encode.event(change))
+            if actor.sees(change.account, change.route):
+                await _put(socket, encode.event(change))
 
 
 async def _put(socket: web.WebSocketResponse, frame: wire.Event | wire.Missed) -> None:

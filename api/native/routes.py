@@ -222,5 +222,15 @@ ROUTES: tuple[Route[Any], ...] = (
         answers={101: ()},
         token_in_query=True,
     ),
+    Route(
+        "POST",
+        f"{wire.PREFIX}/events/raise",
+        "control",
+        events.raise_event,
+        wire.RaiseEvent,
+        wire.Raised,
+        "Have the policies of an event act",
+        problems=(404, 408, 413, 415, 503),
+    ),
 )
 """Every operation of this dialect."""

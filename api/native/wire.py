@@ -7,7 +7,7 @@ core holds.
 from datetime import datetime
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from siprec.session import Action, State
 
@@ -91,7 +91,24 @@ class Watch(Struct, frozen=True, forbid_unknown_fields=True):
     access_token: Wanted | UnsetType = UNSET
 
 
+class RaiseEvent(Struct, frozen=True, forbid_unknown_fields=True):
+    """An event that policies are about, and the call it concerns.
+
+    `ucid`: universal or ingress call id of the call; `called_aors` stand for those of the call.
+    """
+
+    event: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}(?!\n)$")]
+    ucid: Text = ""
+    called_aors: Annotated[list[Text], Meta(max_length=64)] = field(default_factory=list)
+
+
 # what is answered
+
+
+class Raised(Struct, frozen=True):
+    """How many actions of policies were started."""
+
+    actions: int
 
 
 class Participant(Struct, frozen=True):

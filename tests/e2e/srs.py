@@ -81,6 +81,23 @@ class Srs:
                 return
         raise AssertionError(f"siprecd ended: {self.log()}")
 
+    async def command(self, *words: str, stdin: str = "") -> str:
+        """What a `siprecd` command beside this recorder prints; it must succeed."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "siprec",
+            *words,
+            cwd=self.folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT), **self.environment},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        shown, trouble = await process.communicate(stdin.encode())
+        assert process.returncode == 0, trouble.decode()
+        return shown.decode()
+
     def log(self) -> str:
         """What it wrote to standard error."""
         return (self.folder / "log").read_text()
@@ -117,7 +134,7 @@ class Srs:
             assert response.status == 200, await response.text()
             return dict(await response.json())
 
-    async def control(self, session_id: str, action: str, **body: str) -> Json:
+    async def control(self, session_id: str, action: str, **body: str | bool) -> Json:
         """POST a command that must succeed."""
         async with self.request("POST", f"sessions/{session_id}/{action}", json=body) as response:
             assert response.status == 200, await response.text()

@@ -87,21 +87,20 @@ def _sides(
 ) -> tuple[tuple[Person, ...], tuple[Person, ...]]:
     """The caller's side and the others, either of them possibly empty.
 
-    The client's word counts first, then the From of the INVITE, if it is that of a participant and
-    not of the client itself, then the order of declaration.
+    The client's word counts first. Without it the caller is whom the From of the INVITE names, if
+    that is not the client itself, and else who was declared first.
     """
-    said = {person.participant_id: _said(person) for person in people}
-    callers = [person for person in people if said[person.participant_id]]
+    said = [_said(person) for person in people]
+    if len(people) > 1 and len({*said}) == 1:
+        said = [None] * len(people)  # what is said of everybody tells nobody apart
+    callers = [person for person, word in zip(people, said, strict=True) if word]
     if not callers:
-        possible = [person for person in people if said[person.participant_id] is None]
-        if len(people) > 1:
-            possible = possible or [*people]
+        possible = [person for person, word in zip(people, said, strict=True) if word is None]
         user = user_part(from_aor)
-        named = (person for person in possible if user and user in map(user_part, _own(person)))
-        callers = [*named][:1] or possible[:1]
+        named = [person for person in possible if user in map(user_part, _own(person))]
+        callers = (named or possible)[:1]
     ids = {person.participant_id for person in callers}
-    others = tuple(person for person in people if person.participant_id not in ids)
-    return tuple(callers), others
+    return tuple(callers), tuple(each for each in people if each.participant_id not in ids)
 
 
 def _said(person: Person) -> bool | None:

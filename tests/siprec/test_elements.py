@@ -11,8 +11,10 @@ from siprec.elements import (
     Session,
     SessionRecording,
     Stream,
+    extended,
     overlaid,
 )
+from storage.records import Extension
 
 NINE = datetime(2026, 5, 4, 9, tzinfo=UTC)
 
@@ -48,3 +50,19 @@ def test_the_streams_of_a_participant_are_always_said() -> None:
     old = ParticipantStream(participant_id="p", send=("m",), recv=("n",), began=NINE)
     new = ParticipantStream(participant_id="p", recv=("m",))
     assert overlaid(old, new) == ParticipantStream(participant_id="p", recv=("m",), began=NINE)
+
+
+def test_extension_data_is_kept_unless_there_is_other() -> None:
+    realm, ucid = Extension("a:realm", ("core",)), Extension("a:ucid", ("1",))
+    old = Participant(participant_id="p", extensions=(realm,))
+    assert overlaid(old, Participant(participant_id="p", began=NINE)).extensions == (realm,)
+    assert overlaid(old, Participant(participant_id="p", extensions=(ucid,))).extensions == (ucid,)
+    assert overlaid(old, Participant(participant_id="p", extensions=())).extensions == ()
+
+
+def test_what_is_inherited_never_hides_what_is_owned() -> None:
+    own = (Extension("a:realm", ("core",)),)
+    inherited = (Extension("a:ucid", ("1",)), Extension("a:realm", ("trunk",)))
+    assert extended(own, inherited) == (*own, inherited[0])
+    assert extended(None, inherited) == inherited
+    assert extended(own, ()) == own

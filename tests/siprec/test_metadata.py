@@ -19,6 +19,7 @@ from siprec.elements import (
     Stream,
 )
 from siprec.metadata import MAX_ENTRIES, MAX_SPANS, Document, Model, Span, merge, parse
+from storage.records import Extension
 
 NINE = datetime(2026, 5, 4, 9, tzinfo=UTC)
 LABELS = {"1": 0, "2": 1, "3": 2}
@@ -390,6 +391,83 @@ def test_comings_and_goings_are_bounded() -> None:
 def test_the_door_reads_documents_too() -> None:
     with pytest.raises(metadata.MetadataError):
         metadata.parse(b"nothing")
+
+
+REALM, UCID = Extension("apkt:realm", ("core",)), Extension("apkt:ucid", ("00FA", "2"))
+
+
+def test_extension_data_of_a_person() -> None:
+    model = folded(document(Participant(participant_id=A, extensions=(REALM,)), person(B)))
+    assert [each.extensions for each in model.participants()] == [(REALM,), ()]
+
+
+def test_extension_data_is_replaced_by_what_is_said_later() -> None:
+    said = document(Participant(participant_id=A, extensions=(REALM,)))
+    silent = Participant(participant_id=A)
+    other = Participant(participant_id=A, extensions=(UCID,))
+
+    def after(element: Element, *, partial: bool) -> tuple[Extension, ...]:
+        (found,) = folded(said, document(element, partial=partial)).participants()
+        return found.extensions
+
+    assert after(silent, partial=True) == (REALM,)
+    assert after(silent, partial=False) == ()
+    assert after(other, partial=True) == after(other, partial=False) == (UCID,)
+
+
+def test_who_was_left_out_keeps_what_was_said_of_them() -> None:
+    model = folded(
+        document(Participant(participant_id=A, extensions=(REALM,))), document(person(B))
+    )
+    assert [each.extensions for each in model.participants(past=True)] == [(REALM,), ()]
+
+
+def test_sessions_say_when_they_began_and_what_clients_add() -> None:
+    first = Session(session_id=S, began=NINE, extensions=(UCID,))
+    model = folded(document(first), document(Session(session_id="s2")))
+    assert model.sessions(past=True) == (first, Session(session_id="s2"))
+    assert model.sessions() == (Session(session_id="s2"),)
+    assert model.session_ids(past=True) == (S, "s2")
+
+
+def test_what_is_said_of_a_group_is_said_of_its_sessions() -> None:
+    group = Group(group_id="g", extensions=(REALM, UCID))
+    own = Extension("apkt:ucid", ("mine",))
+    inside = Session(session_id=S, group_ref="g", extensions=(own,))
+    outside, lost = Session(session_id="s2"), Session(session_id="s3", group_ref="h")
+    found = folded(document(group, inside, outside, lost)).sessions()
+    assert [each.extensions for each in found] == [(own, REALM), None, None]
+
+
+def test_what_is_said_of_a_media_stream() -> None:
+    said = Stream(stream_id="m", label="1", began=NINE, extensions=(REALM,))
+    model = folded(document(said, stream("n", "2")))
+    assert model.stream_of(0) == said
+    assert model.stream_of(1) == stream("n", "2")
+    assert model.stream_of(2) is None
+    assert Model().stream_of(0) is None
+
+
+def test_the_stream_bound_to_the_media_last_counts() -> None:
+    following = document(stream("late", "1"), partial=True)
+    assert folded(CALL, following).stream_of(0) == stream("late", "1")
+    assert folded(CALL, following, CALL).stream_of(0) == stream(ANN_AUDIO, "1")
+    assert folded(CALL, document(person(A))).stream_of(0) == stream(ANN_AUDIO, "1")
+
+
+def test_a_stream_forgotten_for_its_age_is_not_found() -> None:
+    model = folded(CALL, document())
+    for number in range(9):
+        crowd = [person(f"{number}-{n}") for n in range(1000)]
+        model = merge(model, document(*crowd, partial=True), None, minute(number + 2))
+    assert model.media[ANN_AUDIO] == 0
+    assert model.stream_of(0) is None
+
+
+def test_elements_of_one_kind() -> None:
+    model = folded(document(Group(group_id="g"), person(A)), document(Group(group_id="h")))
+    assert model.of(Group) == (Group(group_id="h"),)
+    assert model.of(Group, past=True) == (Group(group_id="g"), Group(group_id="h"))
 
 
 IDS = st.sampled_from(["a", "b", "c"])

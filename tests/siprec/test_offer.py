@@ -1,12 +1,13 @@
 """From a request to an offer: signs, bodies, and what is wrong with them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from siprec.offer import read, read_last
+from siprec.offer import MAX_UCID, read, read_last
 from siprec.session import Offer, Refused
-from siprec.sip.message import Request
+from siprec.sip.message import Request, parse
 
 NOW = datetime.now(UTC)
 SDP = (
@@ -95,3 +96,59 @@ def test_a_request_without_a_body_offers_nothing() -> None:
 def test_the_body_of_a_bye_never_gets_in_its_way() -> None:
     assert read_last(request("x", "text/html"), "d1", NOW).metadata is None
     assert read_last(request(XML, "application/rs-metadata+xml"), "d1", NOW).metadata is not None
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "ucid"),
+    [
+        ("X-ISR-UCID", "00FA08;encoding=hex", "00FA08;encoding=hex"),
+        ("x-isr-ucid", "1, 2", "1, 2"),
+        ("X-ISR-UCID", "  padded\t", "padded"),
+        ("X-ISR-UCID", "", ""),
+        ("X-Other", "1", ""),
+        ("X-ISR-UCID", "n" * 10_000, "n" * MAX_UCID),
+        ("X-ISR-UCID", "a\\\x00b\x85c", "a\\?b?c"),
+        ("X-ISR-UCID", "caf\udce9", "caf?"),
+        ("X-ISR-UCID", "日本", "日本"),
+    ],
+)
+def test_the_universal_call_id_is_kept_as_received(header: str, value: str, ucid: str) -> None:
+    found = offer(**{header: value})
+    assert found.ucid == ucid
+    assert found.ucid.encode().decode() == ucid
+
+
+def test_of_two_headers_the_first_counts() -> None:
+    message = request(SDP)
+    twice = (*message.headers, ("X-ISR-UCID", "first"), ("x-isr-ucid", "second"))
+    assert read(replace(message, headers=twice), "d1", "127.0.0.1", NOW).ucid == "first"
+
+
+@pytest.mark.parametrize("name", ["Call-ID", "call-id"])
+def test_the_call_id_is_the_universal_one_only_if_configured(name: str) -> None:
+    message = request(SDP)
+    assert read(message, "d1", "127.0.0.1", NOW).ucid == ""
+    assert read(message, "d1", "127.0.0.1", NOW, ucid_header=name).ucid == "c1"
+    compact = tuple(("i" if name == "Call-ID" else name, value) for name, value in message.headers)
+    found = read(replace(message, headers=compact), "d1", "127.0.0.1", NOW, ucid_header=name)
+    assert found.ucid == "c1"
+
+
+def test_a_header_of_another_name_may_hold_the_universal_call_id() -> None:
+    message = request(SDP, **{"User-to-User": "00FA;encoding=hex", "X-ISR-UCID": "1"})
+    found = read(message, "d1", "127.0.0.1", NOW, ucid_header="User-To-User")
+    assert found.ucid == "00FA;encoding=hex"
+
+
+def test_the_peer_is_the_one_the_request_came_from() -> None:
+    assert offer().peer == ""
+    found = read(request(SDP), "d1", "127.0.0.1", NOW, peer="2001:db8::1")
+    assert (found.peer, found.local_host) == ("2001:db8::1", "127.0.0.1")
+
+
+def test_bytes_of_any_charset_in_the_header_reach_the_offer_as_text() -> None:
+    wire = bytes(request(SDP)).replace(b"Call-ID: c1", b"Call-ID: c1\r\nX-ISR-UCID: \xff\xc3\xa9")
+    wire = wire.replace(b"CSeq:", b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nCSeq:")
+    message = parse(wire)
+    assert isinstance(message, Request)
+    assert read(message, "d1", "127.0.0.1", NOW).ucid == "?é"

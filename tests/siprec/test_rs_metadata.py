@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from siprec.elements import (
+    Extended,
     Group,
     NameId,
     Participant,
@@ -16,7 +17,10 @@ from siprec.elements import (
     SessionRecording,
     Stream,
 )
+from siprec.extensions import MAX_NAMES
 from siprec.rs_metadata import UNREADABLE, Document, MetadataError, parse
+from siprec.xml import MAX_BYTES, MAX_ELEMENTS
+from storage.records import Extension
 
 NAMESPACE = "urn:ietf:params:xml:ns:recording:1"
 NINE = datetime(2026, 5, 4, 9, tzinfo=UTC)
@@ -256,6 +260,166 @@ def test_repaired_documents_say_so() -> None:
     assert document.warnings == ("metadata_recovered",)
 
 
+APKT = 'xmlns:apkt="urn:example:apkt"'
+
+
+def added(document: Document) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Of each element with extension data its id, and the data."""
+    return {
+        element.key[1]: {each.name: each.values for each in element.extensions}
+        for element in document.elements.values()
+        if isinstance(element, Extended) and element.extensions is not None
+    }
+
+
+def test_foreign_children_are_extension_data() -> None:
+    document = read(
+        f"""<group group_id="g"><apkt:a {APKT}>1</apkt:a></group>
+        <session session_id="s"><apkt:b {APKT}>2</apkt:b><start-time>2026-05-04T09:00:00Z
+          </start-time><apkt:c {APKT}>3</apkt:c></session>
+        <participant participant_id="p"><nameID aor="sip:a@x"><name>Ann</name></nameID>
+          <v xmlns="urn:example:v"><nameID aor="sip:b@x">4</nameID></v></participant>
+        <stream stream_id="m"><label>1</label><apkt:d {APKT}>5</apkt:d></stream>"""
+    )
+    assert added(document) == {
+        "g": {"apkt:a": ("1",)},
+        "s": {"apkt:b": ("2",), "apkt:c": ("3",)},
+        "p": {"nameID": ("4",)},
+        "m": {"apkt:d": ("5",)},
+    }
+    assert document.of(Participant)[0].names == (NameId("sip:a@x", "Ann"),)
+    assert document.of(Session)[0].began == NINE
+    assert document.warnings == ()
+
+
+@pytest.mark.parametrize("namespace", [NAMESPACE, "urn:ietf:params:xml:ns:recording", "urn:x", ""])
+@pytest.mark.parametrize("container", ["extensiondata", "extensionData", "ExtensionParameters"])
+def test_containers_hold_extension_data_in_any_namespace(namespace: str, container: str) -> None:
+    document = read(
+        f"""<participant id="p"><nameID aor="sip:a@x"/>
+        <{container} {APKT}><apkt:realm>core</apkt:realm><own>1</own>
+          <apkt:header label="X-ISR-UCID"><value>u1</value></apkt:header></{container}>
+        <send>m1</send></participant>""",
+        namespace,
+    )
+    assert added(document) == {"p": {"apkt:realm": ("core",), "own": ("1",), "X-ISR-UCID": ("u1",)}}
+    assert document.of(Participant)[0].names == (NameId("sip:a@x"),)
+    assert document.of(ParticipantStream)[0].send == ("m1",)
+
+
+def test_a_container_of_a_foreign_namespace_holds_it_too() -> None:
+    document = read(
+        f'<session session_id="s"><v:extensionData xmlns:v="urn:example:v" {APKT}>'
+        "<apkt:ucid>00FA;encoding=hex</apkt:ucid></v:extensionData></session>"
+    )
+    assert added(document) == {"s": {"apkt:ucid": ("00FA;encoding=hex",)}}
+
+
+def test_without_extension_data_nothing_is_said_about_it() -> None:
+    document = read(f'{WHOLE}<session session_id="t"><extensiondata/></session>')
+    assert added(document) == {}
+
+
+def test_elements_of_known_namespaces_are_never_extension_data() -> None:
+    document = parse(
+        f"""<recording xmlns="urn:example:other" xmlns:r="{NAMESPACE}"><r:session session_id="s">
+        <mode>x</mode><r:mode>y</r:mode></r:session></recording>""".encode()
+    )
+    assert added(document) == {}
+
+
+def test_what_stands_beside_the_elements_is_said_of_every_session() -> None:
+    document = read(
+        f"""<apkt:realm {APKT}>trunk</apkt:realm><session session_id="s"/>
+        <session session_id="t"><apkt:realm {APKT}>core</apkt:realm></session>
+        <participant participant_id="p"/>
+        <extensiondata {APKT}><apkt:site>Rome</apkt:site></extensiondata>"""
+    )
+    assert added(document) == {
+        "s": {"apkt:realm": ("trunk",), "apkt:site": ("Rome",)},
+        "t": {"apkt:realm": ("core",), "apkt:site": ("Rome",)},
+    }
+
+
+def test_data_beside_the_elements_may_name_its_parent() -> None:
+    document = read(
+        f"""<extensiondata {APKT} id="e1" parent="p/
+        1=="><apkt:realm>core</apkt:realm></extensiondata>
+        <session id="s"/><participant id="p/1=="><apkt:realm {APKT}>own</apkt:realm></participant>
+        <stream id="m"/>
+        <extensiondata {APKT} parent="m"><apkt:a>1</apkt:a></extensiondata>
+        <extensiondata {APKT} parent="p/1=="><apkt:ucid>7</apkt:ucid></extensiondata>
+        <extensiondata {APKT} parent="nobody"><apkt:b>2</apkt:b></extensiondata>"""
+    )
+    assert added(document) == {
+        "p/1==": {"apkt:realm": ("own",), "apkt:ucid": ("7",)},
+        "m": {"apkt:a": ("1",)},
+        "s": {"apkt:b": ("2",)},
+    }
+
+
+def test_data_beside_the_elements_without_a_session_is_passed_over() -> None:
+    document = read(f'<participant participant_id="p"/><apkt:a {APKT}>1</apkt:a>')
+    assert (added(document), document.warnings) == ({}, ())
+
+
+def test_extension_data_that_is_cut_is_told_of_once() -> None:
+    many = "".join(f"<apkt:n{n}>1</apkt:n{n}>" for n in range(MAX_NAMES + 1))
+    inner = f"<extensiondata {APKT}>{many}</extensiondata>"
+    document = read(
+        f'<session session_id="s">{inner}</session><stream stream_id="m">{inner}</stream>'
+    )
+    assert [len(each) for each in added(document).values()] == [MAX_NAMES, MAX_NAMES]
+    assert document.warnings == ("extension_truncated",)
+
+
+def test_extension_data_of_a_document_that_had_to_be_repaired() -> None:
+    document = read(
+        '<session session_id="s"><extensiondata><apkt:ucid>A&B;encoding=hex</apkt:ucid>'
+        '<apkt:header label="X"><value>1</value></apkt:header></extensiondata></session>'
+    )
+    assert added(document) == {"s": {"apkt:ucid": ("A&B;encoding=hex",), "X": ("1",)}}
+    assert document.warnings == ("metadata_recovered",)
+
+
+def test_extension_data_stated_twice_is_that_stated_last() -> None:
+    document = read(
+        f"""<session session_id="s"><apkt:a {APKT}>1</apkt:a></session><session session_id="s"/>
+        <stream stream_id="m"><apkt:a {APKT}>1</apkt:a></stream>
+        <stream stream_id="m"><apkt:b {APKT}>2</apkt:b></stream>"""
+    )
+    assert added(document) == {"s": {"apkt:a": ("1",)}, "m": {"apkt:b": ("2",)}}
+    assert document.of(Stream)[0].extensions == (Extension("apkt:b", ("2",)),)
+
+
+def _crowd(beside: str, inside: str) -> str:
+    """As many elements as a document may have, each with something to look at."""
+    half = (MAX_ELEMENTS - 4) // 4
+    people = "".join(f'<participant id="p{n}">{inside}</participant>' for n in range(half))
+    return f"<session id='s'/>{people}" + "".join(beside.format(n) for n in range(half))
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        _crowd('<x:a parent="p{}" xmlns:x="urn:x">1</x:a>', "<extensiondata>1</extensiondata>"),
+        _crowd('<session id="s{0}"><v xmlns="urn:x">{0}</v></session>', ""),
+        "<v xmlns='urn:x'>" * 200 + "deep" + "</v>" * 200,
+        "<session id='s'>" + "<v xmlns='urn:x'>" * 200 + "deep" + "</v>" * 200 + "</session>",
+        f"<session id='s'><v xmlns='urn:x'>{'x' * (MAX_BYTES - 300)}</v></session>",
+        "<session id='s'>"
+        + "".join(f"<a{n}:v xmlns:a{n}='urn:{n}'>{n}</a{n}:v>" for n in range(MAX_ELEMENTS - 8))
+        + "</session>",
+    ],
+    ids=["crowd", "sessions", "deep", "deep inside", "long", "namespaces"],
+)
+def test_extension_data_of_any_size_is_bounded(inner: str) -> None:
+    document = read(inner, "urn:ietf:params:xml:ns:recording")
+    for data in added(document).values():
+        assert len(data) <= MAX_NAMES
+        assert all(len(value) <= 1024 for values in data.values() for value in values)
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -271,17 +435,25 @@ def test_what_is_no_recording_metadata_is_refused(data: bytes, reason: str) -> N
         parse(data)
 
 
-TAGS = st.sampled_from(
-    ["group", "session", "participant", "nameID", "aor", "stream", "label", "send", "recv"]
-) | st.sampled_from(["participantstreamassoc", "participantsessionassoc", "stop-time", "reason"])
-NAMES = st.sampled_from(["id", "group_id", "session_id", "participant_id", "stream_id", "session"])
+TAGS = (
+    st.sampled_from(
+        ["group", "session", "participant", "nameID", "aor", "stream", "label", "send", "recv"]
+    )
+    | st.sampled_from(["extensiondata", "{urn:example:v}v", "{urn:example:v}header"])
+    | st.sampled_from(["participantstreamassoc", "participantsessionassoc", "stop-time", "reason"])
+)
+NAMES = st.sampled_from(
+    ["id", "group_id", "session_id", "participant_id", "stream_id", "session", "label", "parent"]
+)
 TEXTS = st.sampled_from(["", "1", "p", "2026-05-04T09:00:00Z", "9999-12-31T23:59:59-23:59", "é&<"])
 
 
 def _element(tag: str, attributes: dict[str, str], inner: list[str]) -> str:
     element = etree.Element(tag, attributes)
     start = etree.tostring(element, encoding="unicode").removesuffix("/>")
-    return f"{start}>{''.join(inner)}</{tag}>"
+    name = etree.Element(tag).tag.rpartition("}")[2]
+    prefix = "ns0:" if "}" in tag else ""
+    return f"{start}>{''.join(inner)}</{prefix}{name}>"
 
 
 TREES = st.recursive(

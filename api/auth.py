@@ -1,80 +1,161 @@
-"""Bearer API keys: token -> Actor, and what each role may do (RFC 6750).
+"""Bearer tokens: token -> Actor, and what an actor may do (RFC 6750).
 
-Keys are checked in memory, so that no database stands between a request and a pause. A token never
-reaches a log line, an error text or a database parameter from here.
+A token is an API key or what a user got by logging in. Both are checked in memory, so that no
+database stands between a request and a pause. A token never reaches a log line, an error text or a
+database parameter from here.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from time import monotonic
 
 from api.problem import ApiError
-from siprec.session import Actor
+from siprec.session import RIGHTS, Actor
+from storage.entries import User
 from storage.keys import ApiKeys
 from storage.records import ApiKey
+from storage.users import Users
 
 ROLES = {"control": 1, "operator": 2, "admin": 3}
-"""Each role may do what a lesser one may."""
+"""Each role may do what a lesser one may, as far as its rights go."""
+
+KEY_RIGHTS: Mapping[str, frozenset[str]] = {
+    "control": frozenset({"control"}),
+    "operator": frozenset({"control", "playback", "download", "edit"}),
+    "admin": RIGHTS,
+}
+"""Role of an API key -> its rights."""
+
+USER_ROLES = {"admin": "admin", "api": "operator", "tenant": "operator"}
+"""Type of a user -> role."""
+
+USER_RIGHTS: Mapping[str, frozenset[str]] = {
+    "admin": RIGHTS,
+    "api": RIGHTS - {"delete"},
+    "tenant": frozenset({"playback", "download"}),
+}
+"""Type of a user -> rights of those whose entry does not say."""
 
 FAILURES_PER_MINUTE = 50
 """Refused tokens a remote address may send; what follows is 429 until the minute is over."""
 
 REFRESH_S = 1.0
-"""An unknown key makes us look for new keys at most this often."""
+"""An unknown token makes us look for new keys at most this often."""
 
 _WINDOW_S = 60.0
 _ADDRESSES = 10_000
 """Remote addresses remembered, so that an address range cannot fill the memory."""
+_IPV6_NETWORK = 64
+"""Bits of an IPv6 address that tell one customer from the other."""
+
+
+class Failures:
+    """How often each remote address failed in the current minute; IPv6 by its /64."""
+
+    def __init__(self, most: int, now: Callable[[], float] = monotonic) -> None:
+        self._most = most
+        self._now = now
+        self._counts: Counter[str] = Counter()
+        self._window_from = now()
+
+    def add(self, remote: str) -> int:
+        """Count one more; the seconds to wait if that is too many, else 0."""
+        if self._now() - self._window_from >= _WINDOW_S or len(self._counts) >= _ADDRESSES:
+            self._counts.clear()
+            self._window_from = self._now()
+        network = _network(remote)
+        self._counts[network] += 1
+        if self._counts[network] <= self._most:
+            return 0
+        return int(self._window_from + _WINDOW_S - self._now()) + 1
+
+    def take_back(self, remote: str) -> None:
+        """The last one was none."""
+        network = _network(remote)
+        if self._counts[network] > 0:
+            self._counts[network] -= 1
 
 
 class Authenticator:
     """Turns the token of a request into the actor it belongs to."""
 
-    def __init__(self, keys: ApiKeys, now: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, keys: ApiKeys, users: Users | None = None, now: Callable[[], float] = monotonic
+    ) -> None:
         self._keys = keys
+        self._users = users
         self._now = now
         self._refreshed_at = -REFRESH_S
-        self._failures: Counter[str] = Counter()
-        self._window_from = now()
+        self._failures = Failures(FAILURES_PER_MINUTE, now)
 
-    async def admit(self, token: str | None, remote: str, role: str) -> Actor:
-        """The actor behind `token`, if it has `role` or a higher one.
+    async def admit(self, token: str | None, remote: str, role: str, right: str = "") -> Actor:
+        """The actor behind `token`, if it has `role` or a higher one, and `right` if one is named.
 
         `remote`: address the request came from; `token` None: none was sent. Raises ApiError: 401
-        without a known key, 403 if its role does not suffice, 429 if the address failed too often.
+        without a known token, 403 if role or right is missing, 429 if the address failed too often.
         """
-        key = await self._key(token) if token else None
-        if key is None:
+        actor = await self._actor(token) if token else None
+        if actor is None:
             raise self._refusal(remote, sent=token is not None)
-        if ROLES.get(key.role, 0) < ROLES[role]:
-            raise ApiError(HTTPStatus.FORBIDDEN, f"this needs a key with role {role}")
-        return Actor(key.name, key.role)
+        if ROLES.get(actor.role, 0) < ROLES[role]:
+            raise ApiError(HTTPStatus.FORBIDDEN, f"this needs role {role}")
+        if right and right not in actor.rights:
+            raise ApiError(HTTPStatus.FORBIDDEN, f"this needs the permission {right}")
+        return actor
 
-    async def _key(self, token: str) -> ApiKey | None:
-        if key := self._keys.check(token):
-            return key
+    async def _actor(self, token: str) -> Actor | None:
+        if actor := self._known(token):
+            return actor
         if self._now() - self._refreshed_at < REFRESH_S:
             return None
         self._refreshed_at = self._now()
         await self._keys.refresh()
-        return self._keys.check(token)
+        return self._known(token)
+
+    def _known(self, token: str) -> Actor | None:
+        if key := self._keys.check(token):
+            return _of_key(key)
+        if self._users and (user := self._users.check(token, datetime.now(UTC))):
+            return actor_of(user)
+        return None
 
     def _refusal(self, remote: str, *, sent: bool) -> ApiError:
-        if self._now() - self._window_from >= _WINDOW_S or len(self._failures) >= _ADDRESSES:
-            self._failures.clear()
-            self._window_from = self._now()
-        self._failures[remote] += 1
-        if self._failures[remote] > FAILURES_PER_MINUTE:
-            wait_s = int(self._window_from + _WINDOW_S - self._now()) + 1
+        if wait_s := self._failures.add(remote):
             headers = {"Retry-After": str(wait_s)}
-            return ApiError(HTTPStatus.TOO_MANY_REQUESTS, "too many refused keys", headers)
+            return ApiError(HTTPStatus.TOO_MANY_REQUESTS, "too many refused tokens", headers)
         challenge = 'Bearer realm="siprecd"' + (', error="invalid_token"' if sent else "")
-        detail = "this key is not known" if sent else "an API key is needed: Authorization: Bearer"
+        needed = "an API key or a token is needed: Authorization: Bearer"
+        detail = "this key or token is not known" if sent else needed
         return ApiError(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": challenge})
+
+
+def actor_of(user: User) -> Actor:
+    """Who gives commands when this user does."""
+    granted = USER_RIGHTS[user.type] if user.permissions is None else frozenset(user.permissions)
+    return Actor(user.email, USER_ROLES[user.type], user.account, granted, frozenset(user.routes))
 
 
 def bearer(authorization: list[str]) -> str | None:
     """The token of the Authorization headers of a request; None without exactly one."""
     scheme, _, token = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
     return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _of_key(key: ApiKey) -> Actor:
+    return Actor(key.name, key.role, key.account, KEY_RIGHTS.get(key.role, frozenset()))
+
+
+def _network(remote: str) -> str:
+    """What shares one count: a peer has as many IPv6 addresses as it wants."""
+    try:
+        address = ip_address(remote)
+    except ValueError:
+        return remote
+    if isinstance(address, IPv4Address):
+        return remote
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((int(address), _IPV6_NETWORK), strict=False))

@@ -54,7 +54,7 @@ SESSION = '<session session_id="c2Vzc2lvbg=="/>'
 async def finished(node: Node, recording_id: str) -> Recording:
     async with asyncio.timeout(20):
         with node.services.feed.subscribe() as events:
-            if (row := await node.services.recorder.get(recording_id)).status in {
+            if (row := await node.services.library.get(recording_id)).status in {
                 "recording",
                 "processing",
             }:
@@ -65,7 +65,7 @@ async def finished(node: Node, recording_id: str) -> Recording:
                         "failed",
                     }:
                         break
-                row = await node.services.recorder.get(recording_id)
+                row = await node.services.library.get(recording_id)
     return row
 
 

@@ -2,8 +2,8 @@
 
 Counterparts: `storage/migrations`, which holds those steps; `storage.database`, which runs them.
 A recording is one row with its parts as JSON; `attributes` is the index of what can be searched for
-and of which there may be several. Every index of a search ends with the order of the answer, so that
-a page is read off it, and with whose the recording is, so that others' are passed over in it.
+and of which there may be several. Every index of a search ends with the order of the answer: a page
+is read off it; and with whose the recording is: those of others are passed over in it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -89,6 +89,21 @@ ORDER = ("started_at", "number", "account", "route")
 """How every index of a search ends."""
 
 
+TEXTS = (
+    "session_id",
+    "call_id",
+    "filename",
+    "ani",
+    "dnis",
+    "ucid",
+    "egress_call_id",
+    "realm",
+    "third_party_id",
+    "agent_id",
+)
+"""Columns of texts that stand in an index, as their `storage.text.index_key`."""
+
+
 def _searched(name: str) -> Index:
     """Finds the newest of those with equal values without sorting."""
     return Index(f"recordings_{name}", *dict.fromkeys((name, *ORDER)))
@@ -154,9 +169,7 @@ recordings = Table(
     Index("recordings_due", "account", "route", "ended_at", "number", "hold", "never_expire"),
     _rare("paused_at_end", "ended_at", "started_at"),
     _rare("deleting", "number"),
-    *map(_searched, ("session_id", "call_id", "status", "account", "filename", "ani", "dnis")),
-    *map(_searched, ("ucid", "egress_call_id", "realm", "third_party_id", "agent_id", "route")),
-    _searched("supplement"),
+    *map(_searched, (*TEXTS, "status", "account", "route", "supplement")),
 )
 """One row for each `Recording`; columns bear the names of its fields, but for two.
 

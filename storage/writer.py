@@ -5,6 +5,8 @@ the catalogue, oldest first, and tries again for as long as it takes.
 """
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 from time import monotonic
 
@@ -33,6 +35,7 @@ class CatalogWriter:
         self._catalog = catalog
         self._pending: dict[str, Recording] = {}
         self._refused: dict[str, StorageError] = {}
+        self._numbers: dict[str, int] = {}
         self._put = asyncio.Event()
         self._hurry = asyncio.Event()
         self._settled = asyncio.Condition()
@@ -49,9 +52,12 @@ class CatalogWriter:
         return self._behind_since is not None
 
     def put(self, recording: Recording) -> None:
-        """Have the record stored in place of any earlier one of its id. Never waits or fails."""
+        """Have the record stored in place of any earlier one of its id. Never waits or fails.
+
+        While a recording is unfinished its number is known here, if not to whoever changes it.
+        """
         self._refused.pop(recording.id, None)
-        self._pending[recording.id] = recording
+        self._pending[recording.id] = _numbered(recording, self._numbers)
         self._put.set()
 
     def get_pending(self, recording_id: str) -> Recording | None:
@@ -96,8 +102,9 @@ class CatalogWriter:
             delay_s = FIRST_DELAY_S if hurried else min(2 * delay_s, LAST_DELAY_S)
 
     async def _attempt(self, batch: list[Recording]) -> bool:
+        numbers: Mapping[str, int] = {}
         try:
-            await self._catalog.save(*batch)
+            numbers = await self._catalog.save(*batch)
         except StorageUnavailable as error:
             self._fell_behind(error)
             return False
@@ -106,14 +113,21 @@ class CatalogWriter:
                 return all([await self._attempt([recording]) for recording in batch])
             logger.error("record_refused", recording=batch[0].id, error=str(error))
             self._refused[batch[0].id] = error
-        await self._settle(batch)
+        await self._settle(batch, numbers)
         return True
 
-    async def _settle(self, batch: list[Recording]) -> None:
+    async def _settle(self, batch: list[Recording], numbers: Mapping[str, int]) -> None:
         async with self._settled:
             for recording in batch:
-                if self._pending[recording.id] is recording:
+                newest = self._pending[recording.id]
+                if newest is recording:
                     del self._pending[recording.id]
+                else:
+                    self._pending[recording.id] = _numbered(newest, numbers)
+                if newest.is_finished:
+                    self._numbers.pop(recording.id, None)
+                elif recording.id in numbers:
+                    self._numbers[recording.id] = numbers[recording.id]
             self._settled.notify_all()
 
     async def _pause(self, delay_s: float) -> bool:
@@ -136,3 +150,8 @@ class CatalogWriter:
             behind_s = round(monotonic() - self._behind_since, 1)
             logger.info("catalog_caught_up", behind_s=behind_s)
             self._behind_since = None
+
+
+def _numbered(recording: Recording, numbers: Mapping[str, int]) -> Recording:
+    number = numbers.get(recording.id, 0)
+    return replace(recording, number=number) if number and not recording.number else recording

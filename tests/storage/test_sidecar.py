@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from storage import sidecar
 from storage.records import Recording, StorageError, StorageUnavailable
-from tests.storage.conftest import T0, MakeRecording
+from tests.storage.recordings import T0, recording
 
 BAD_IDS = ["", ".", "..", "../x", "a/b", "/etc/passwd", "a\x00b", "a.b", "a" * 129, "ü", "a\n"]
 
 
-def test_what_is_written_is_read(tmp_path: Path, recording: MakeRecording) -> None:
+def test_what_is_written_is_read(tmp_path: Path) -> None:
     sidecar.write(tmp_path, recording())
     path = tmp_path / "rec-0001.json"
     assert sidecar.read(path) == recording()
@@ -21,27 +21,25 @@ def test_what_is_written_is_read(tmp_path: Path, recording: MakeRecording) -> No
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_last_one_written_counts(tmp_path: Path, recording: MakeRecording) -> None:
+def test_the_last_one_written_counts(tmp_path: Path) -> None:
     sidecar.write(tmp_path, recording(reason="x" * 1000))
     sidecar.write(tmp_path, recording(status="processing"))
     assert sidecar.read(tmp_path / "rec-0001.json") == recording(status="processing")
 
 
-def test_a_reader_never_sees_half_of_one(tmp_path: Path, recording: MakeRecording) -> None:
+def test_a_reader_never_sees_half_of_one(tmp_path: Path) -> None:
     sidecar.write(tmp_path, recording())
     with (tmp_path / "rec-0001.json").open("rb") as before:
         sidecar.write(tmp_path, recording(reason="newer"))
         assert msgspec.json.decode(before.read(), type=Recording) == recording()
 
 
-def test_text_utf8_cannot_carry_is_written_readably(
-    tmp_path: Path, recording: MakeRecording
-) -> None:
+def test_text_utf8_cannot_carry_is_written_readably(tmp_path: Path) -> None:
     sidecar.write(tmp_path, recording(from_aor="sip:\udcff@example.com"))
     assert sidecar.read(tmp_path / "rec-0001.json").from_aor == "sip:?@example.com"
 
 
-def test_scan_lists_sidecars_only(tmp_path: Path, recording: MakeRecording) -> None:
+def test_scan_lists_sidecars_only(tmp_path: Path) -> None:
     for name in ("b", "a"):
         sidecar.write(tmp_path, recording(name))
     for other in ("a.spool", "a.part", "a.peaks.json", ".hidden.json", "a.json.damaged"):
@@ -54,7 +52,7 @@ def test_scan_of_no_folder_is_empty(tmp_path: Path) -> None:
     assert sidecar.scan(tmp_path / "none") == []
 
 
-def test_remove(tmp_path: Path, recording: MakeRecording) -> None:
+def test_remove(tmp_path: Path) -> None:
     for name in ("a", "b"):
         sidecar.write(tmp_path, recording(name))
     for _ in range(2):
@@ -63,9 +61,7 @@ def test_remove(tmp_path: Path, recording: MakeRecording) -> None:
 
 
 @pytest.mark.parametrize("name", BAD_IDS)
-def test_an_id_never_leads_out_of_the_folder(
-    tmp_path: Path, recording: MakeRecording, name: str
-) -> None:
+def test_an_id_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "spool"
     folder.mkdir()
     (tmp_path / "x.json").write_text("{}")
@@ -77,7 +73,7 @@ def test_an_id_never_leads_out_of_the_folder(
     assert (tmp_path / "x.json").exists()
 
 
-def test_a_planted_link_is_not_written_through(tmp_path: Path, recording: MakeRecording) -> None:
+def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
     target = tmp_path / "precious"
     target.write_text("precious")
     (tmp_path / "rec-0001.part").symlink_to(target)
@@ -109,7 +105,7 @@ def test_a_damaged_sidecar_is_named(tmp_path: Path, octets: bytes) -> None:
     assert not isinstance(caught.value, StorageUnavailable)
 
 
-def test_a_sidecar_cut_short_anywhere_is_damaged(tmp_path: Path, recording: MakeRecording) -> None:
+def test_a_sidecar_cut_short_anywhere_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "rec-0001.json"
     sidecar.write(tmp_path, recording())
     whole = path.read_bytes()
@@ -119,16 +115,14 @@ def test_a_sidecar_cut_short_anywhere_is_damaged(tmp_path: Path, recording: Make
             sidecar.read(path)
 
 
-def test_the_record_of_another_recording_is_damage(
-    tmp_path: Path, recording: MakeRecording
-) -> None:
+def test_the_record_of_another_recording_is_damage(tmp_path: Path) -> None:
     sidecar.write(tmp_path, recording("a"))
     (tmp_path / "a.json").rename(tmp_path / "b.json")
     with pytest.raises(StorageError, match="holds recording a"):
         sidecar.read(tmp_path / "b.json")
 
 
-def test_a_folder_that_is_gone_is_unavailable(tmp_path: Path, recording: MakeRecording) -> None:
+def test_a_folder_that_is_gone_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(StorageUnavailable, match="No such file"):
         sidecar.write(tmp_path / "none", recording())
     with pytest.raises(StorageUnavailable, match="No such file"):

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from storage.records import Mark, Participant, Recording
 from storage.text import clean, plain
-from tests.storage.conftest import T0, MakeRecording
+from tests.storage.recordings import T0, recording
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 
-def test_a_clean_record_is_left_alone(recording: MakeRecording) -> None:
+def test_a_clean_record_is_left_alone() -> None:
     record = recording()
     assert clean(record) is record
 

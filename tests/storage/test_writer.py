@@ -17,7 +17,14 @@ from storage.records import (
     UnknownRecording,
 )
 from storage.writer import CatalogWriter
-from tests.storage.conftest import MakeRecording, locked
+from tests.storage.conftest import locked
+from tests.storage.recordings import recording
+
+
+@pytest.fixture
+def url(path: Path) -> str:
+    """SQLite: what stands between is the same for any kind."""
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture
@@ -33,9 +40,7 @@ async def running(writer: CatalogWriter) -> AsyncIterator[None]:
         runner.cancel()
 
 
-async def test_what_is_put_is_stored(
-    writer: CatalogWriter, catalog: Catalog, recording: MakeRecording
-) -> None:
+async def test_what_is_put_is_stored(writer: CatalogWriter, catalog: Catalog) -> None:
     writer.put(recording())
     assert writer.pending == 1
     assert writer.get_pending("rec-0001") is not None
@@ -46,9 +51,7 @@ async def test_what_is_put_is_stored(
     assert await catalog.get("rec-0001") == recording()
 
 
-async def test_only_the_newest_state_is_kept(
-    writer: CatalogWriter, catalog: Catalog, recording: MakeRecording
-) -> None:
+async def test_only_the_newest_state_is_kept(writer: CatalogWriter, catalog: Catalog) -> None:
     for n in range(1000):
         writer.put(recording(duration_ms=n))
     assert writer.pending == 1
@@ -58,9 +61,7 @@ async def test_only_the_newest_state_is_kept(
     assert (await catalog.get("rec-0001")).duration_ms == 999
 
 
-async def test_nothing_is_stored_without_a_runner(
-    writer: CatalogWriter, catalog: Catalog, recording: MakeRecording
-) -> None:
+async def test_nothing_is_stored_without_a_runner(writer: CatalogWriter, catalog: Catalog) -> None:
     writer.put(recording())
     assert not await writer.drain(0.01)
     with pytest.raises(UnknownRecording):
@@ -74,7 +75,6 @@ async def test_draining_nothing_is_done_at_once(writer: CatalogWriter) -> None:
 async def test_more_than_one_transaction_takes(
     writer: CatalogWriter,
     catalog: Catalog,
-    recording: MakeRecording,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "BATCH", 3)
@@ -90,14 +90,14 @@ class Notes(Catalog):
 
     order: tuple[str, ...] = ()
 
-    async def save(self, *records: Recording) -> None:
+    async def save(self, *records: Recording) -> dict[str, int]:
         self.order += tuple(record.id for record in records)
-        await super().save(*records)
+        return await super().save(*records)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 100])
 async def test_the_oldest_is_stored_first(
-    catalog: Catalog, recording: MakeRecording, monkeypatch: pytest.MonkeyPatch, batch: int
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     monkeypatch.setattr(module, "BATCH", batch)
     notes = Notes(catalog._database)
@@ -114,15 +114,20 @@ class PutsWhileSaving(Catalog):
 
     writer: CatalogWriter
 
-    async def save(self, *records: Recording) -> None:
-        await super().save(*records)
+    status = "complete"
+    seen: Recording | None = None
+
+    async def save(self, *records: Recording) -> dict[str, int]:
+        self.seen = self.writer.get_pending("r")
+        numbers = await super().save(*records)
         if records[0].status == "recording":
-            self.writer.put(Recording("r", "s", "c", "complete", records[0].started_at))
+            self.writer.put(Recording("r", "s", "c", self.status, records[0].started_at))
             assert self.writer.pending == 1
+        return numbers
 
 
 async def test_a_change_while_the_record_is_being_stored_is_stored_as_well(
-    catalog: Catalog, recording: MakeRecording
+    catalog: Catalog,
 ) -> None:
     saving = PutsWhileSaving(catalog._database)
     saving.writer = CatalogWriter(saving)
@@ -132,10 +137,37 @@ async def test_a_change_while_the_record_is_being_stored_is_stored_as_well(
     assert (await catalog.get("r")).status == "complete"
 
 
+@pytest.mark.parametrize("status", ["processing", "complete"])
+async def test_a_number_once_given_is_shown_with_every_later_state(
+    catalog: Catalog, status: str
+) -> None:
+    saving = PutsWhileSaving(catalog._database)
+    saving.status = status
+    saving.writer = writer = CatalogWriter(saving)
+    await catalog.save(recording("first"))
+    writer.put(recording("r", number=0))
+    assert _pending_number(writer) == 0
+    async with running(writer):
+        await writer.stored("r")
+        assert saving.seen is not None
+        assert saving.seen.number == 2, "the state put while the first one was being stored"
+        writer.put(recording("r", number=0, status="partial"))
+        known = 2 if status == "processing" else 0
+        assert _pending_number(writer) == known, "kept as long as the recording may change"
+        await writer.stored("r")
+    assert (await catalog.get("r")).number == 2
+    assert not writer._numbers
+
+
+def _pending_number(writer: CatalogWriter) -> int:
+    pending = writer.get_pending("r")
+    assert pending is not None
+    return pending.number
+
+
 async def test_an_outage_is_sat_out_and_told_once(
     writer: CatalogWriter,
     catalog: Catalog,
-    recording: MakeRecording,
     path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -170,7 +202,6 @@ async def test_an_outage_is_sat_out_and_told_once(
 
 async def test_a_drain_does_not_wait_out_a_long_pause(
     writer: CatalogWriter,
-    recording: MakeRecording,
     path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -185,7 +216,7 @@ async def test_a_drain_does_not_wait_out_a_long_pause(
 
 
 async def test_a_record_that_cannot_be_stored_does_not_hold_up_the_others(
-    writer: CatalogWriter, catalog: Catalog, recording: MakeRecording
+    writer: CatalogWriter, catalog: Catalog
 ) -> None:
     writer.put(recording("good-1"))
     writer.put(recording("bad", started_at=datetime(2026, 1, 1)))

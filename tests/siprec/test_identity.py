@@ -206,6 +206,11 @@ def test_a_caller_who_leaves_remains_the_caller() -> None:
     assert found.realm == "core"
 
 
+def test_a_session_that_is_over_keeps_its_universal_call_id() -> None:
+    first, next_ = (Session(session_id=id_, extensions=data(ucid=id_)) for id_ in ("s1", "s2"))
+    assert identify(OFFER, model(first, then=(next_,)), HEADER).ucid == "s1"
+
+
 def test_a_participant_renamed_is_called_by_the_new_name() -> None:
     state = model(party("a", "sip:dummy@sbc"), party("b", BOB), then=(party("a", ANN),))
     assert identify(OFFER, state, HEADER).ani == "+15550100"

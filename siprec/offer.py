@@ -90,7 +90,7 @@ def _signs(request: Request, bodies: Bodies) -> frozenset[str]:
 
 def _aor(request: Request, header: str) -> str:
     try:
-        return (request.from_ if header == "From" else request.to).uri
+        return plain((request.from_ if header == "From" else request.to).uri)
     except MessageError:
         return ""
 

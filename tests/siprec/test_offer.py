@@ -68,6 +68,11 @@ def test_addresses_are_those_of_the_call() -> None:
     assert (found.call_id, found.dialog_id, found.local_host) == ("c1", "d1", "127.0.0.1")
 
 
+def test_addresses_are_text_that_can_be_stored_and_shown() -> None:
+    found = offer(From="<sip:caf\udce9\x00@sbc.example>;tag=1")
+    assert found.from_aor == "sip:caf??@sbc.example"
+
+
 def test_broken_metadata_becomes_a_warning() -> None:
     body = parts(("application/sdp", SDP), ("application/rs-metadata+xml", "no XML at all"))
     found = offer(body, "multipart/mixed;boundary=b")

@@ -31,7 +31,10 @@ def read(text: bytes, *, yaml: bool = False) -> list[Entry]:
     """The entries of a file, by kind. Raises InvalidEntry, which names the place in one line."""
     if len(text) > MAX_OCTETS:
         raise InvalidEntry(f"larger than {MAX_OCTETS} octets")
-    tree = _yaml(text) if yaml else _toml(text)
+    try:
+        tree = (_yaml if yaml else _toml)(text.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InvalidEntry(f"not UTF-8 at octet {error.start}") from None
     for kind in tree:
         if kind not in KINDS:
             raise InvalidEntry(f"{_short(kind)}: unknown kind, expected one of {', '.join(KINDS)}")
@@ -73,11 +76,9 @@ def _list(kind: str, items: object) -> Iterator[Entry]:
         yield entry
 
 
-def _toml(text: bytes) -> dict[str, Any]:
+def _toml(text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text.decode())
-    except UnicodeDecodeError as error:
-        raise InvalidEntry(f"not UTF-8 at octet {error.start}") from None
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidEntry(f"not TOML: {_short(error)}") from None
 
@@ -93,7 +94,7 @@ class _Loader(getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)):  # type: ignor
         return mapping
 
 
-def _yaml(text: bytes) -> dict[str, Any]:
+def _yaml(text: str) -> dict[str, Any]:
     try:
         depth = 0
         for event in pyyaml.parse(text, _Loader):

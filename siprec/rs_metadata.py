@@ -131,15 +131,7 @@ class _Node:
     @property
     def children(self) -> list["_Node"]:
         if self._children is None:
-            self._children = []
-            for element in self._element.iterchildren("*") if len(self._element) else ():
-                namespace, name = _split(str(element.tag))
-                if namespace in self._namespaces and name not in extensions.CONTAINERS:
-                    child = _Node(element, name, self._namespaces)
-                    self._children.append(child)
-                    self._named.setdefault(child.name, []).append(child)
-                else:
-                    self._foreign.append(element)
+            self._children = self._parted()
         return self._children
 
     @property
@@ -148,7 +140,21 @@ class _Node:
         return self._foreign if self.children is not None else []
 
     def named(self, name: str) -> list["_Node"]:
-        return self._named.get(name, []) if self.children else []
+        if self._children is None:
+            self._children = self._parted()
+        return self._named.get(name, [])
+
+    def _parted(self) -> list["_Node"]:
+        known = []
+        for element in self._element.iterchildren("*") if len(self._element) else ():
+            namespace, name = _split(element.tag)
+            if namespace in self._namespaces and name not in extensions.CONTAINERS:
+                child = _Node(element, name, self._namespaces)
+                known.append(child)
+                self._named.setdefault(child.name, []).append(child)
+            else:
+                self._foreign.append(element)
+        return known
 
     def value(self, name: str) -> str | None:
         """The text of an attribute or else of the first such child; None without either."""

@@ -168,7 +168,9 @@ def _failures(server: Server) -> Iterator[None]:
     try:
         yield
     except exc.DBAPIError as error:
-        raise _of_database(server, error) from error
+        failure = _of_database(server, error)
+        # Of what was refused only the kind is told: drivers repeat values, even of other columns.
+        raise failure from (error if isinstance(failure, StorageUnavailable) else None)
     except (exc.TimeoutError, TimeoutError) as error:
         raise StorageUnavailable(f"{server}: no answer in time") from error
     except (sqlite3.Error, OSError) as error:
@@ -184,7 +186,7 @@ def _of_database(server: Server, error: exc.DBAPIError) -> StorageError:
     if isinstance(error, exc.IntegrityError):
         return StorageError(f"{server}: {reason}")
     if state.startswith(_UNSTORABLE):
-        return StorageError(f"{server}: a value that cannot be stored: {reason}")
+        return StorageError(f"{server}: a value that cannot be stored: {reason.partition(':')[0]}")
     return StorageUnavailable(f"{server}: {reason}")
 
 

@@ -26,6 +26,9 @@ BUSY_TIMEOUT_S = 0.8
 MIGRATION_TIMEOUT_S = 5.0
 """How long a start waits for another process that is migrating the same database."""
 
+_HARMLESS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+"""What was to be stored was wrong; the connection is as good as before."""
+
 
 class SqliteFile:
     """The file behind `sqlite:///PATH`. Raises StorageError for any other URL."""
@@ -116,5 +119,12 @@ def _begin(connection: Connection) -> None:
 
 def _distrust(context: ExceptionContext) -> None:
     """After a failure every open connection is replaced: its cached pages may be of the past."""
-    if not isinstance(context.original_exception, sqlite3.IntegrityError):
-        context.is_disconnect = True
+    error = context.original_exception
+    if not isinstance(error, sqlite3.Error) or isinstance(error, _HARMLESS):
+        return
+    context.is_disconnect = True
+    if context.connection is not None and not context.connection.invalidated:
+        # A file is closed for good when the last statement is forgotten, which an exception that
+        # is still looked at delays: until then it would stay locked.
+        with suppress(sqlite3.Error):
+            context.connection.connection.rollback()

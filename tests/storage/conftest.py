@@ -173,14 +173,29 @@ def postgres_url(postgres_server: postgres.Server, postgres_template: str) -> It
 
 
 @pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.databases) for kind in DATABASES])
-def url(request: pytest.FixtureRequest, path: Path) -> str:
-    """URL of an empty database, for tests that hold on every kind.
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of database in turn. A module about one kind has a fixture of this name."""
+    return str(request.param)
 
-    A module that is about one kind has a fixture of this name for itself.
-    """
-    if request.param == "sqlite":
+
+@pytest.fixture
+def url(kind: str, request: pytest.FixtureRequest, path: Path) -> str:
+    """URL of an empty database, with or without its tables."""
+    if kind == "sqlite":
         return f"sqlite:///{path}"
     return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def bare_url(kind: str, request: pytest.FixtureRequest, path: Path) -> Iterator[str]:
+    """URL of a database without any table."""
+    if kind == "sqlite":
+        yield f"sqlite:///{path}"
+        return
+    server: postgres.Server = request.getfixturevalue("postgres_server")
+    prefix = "siprecd_bare_{}_{}".format(*request.getfixturevalue("run_id"))
+    with postgres.copy(server, "template1", prefix) as url:
+        yield url
 
 
 @pytest.fixture

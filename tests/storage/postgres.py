@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
+import psutil
 
 from storage.database import Database
 
@@ -107,6 +108,51 @@ async def _migrate(url: str) -> None:
 
 
 _numbers = count(1)
+
+
+class OwnServer:
+    """A server that a test may stop, freeze and kill."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self.server = Server(server.get_uri().replace(":@", "@"))
+
+    @property
+    def folder(self) -> Path:
+        """Its data."""
+        return Path(self._server.pgdata)
+
+    def _processes(self) -> list[psutil.Process]:
+        postmaster = self._server.get_postmaster_info().process
+        return [postmaster, *postmaster.children(recursive=True)]
+
+    def stop(self) -> None:
+        """End it in good order, with all its connections."""
+        self._server.stop()
+
+    def kill(self) -> None:
+        """End all its processes at once."""
+        processes = self._processes()
+        for process in processes:
+            process.kill()
+        psutil.wait_procs(processes, timeout=10)
+
+    def start(self) -> None:
+        """Start it again."""
+        self._server.start()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It neither answers nor hangs up: SIGSTOP."""
+        processes = self._processes()
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                if process.is_running():
+                    process.resume()
 
 
 @contextmanager

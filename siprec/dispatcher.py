@@ -201,8 +201,7 @@ class Dispatcher:
         await self._control(Action.STOP, action, occurrence)
 
     async def _control(self, command: Action, action: Planned, occurrence: Occurrence) -> None:
-        # With the reach of the call that the policy acts for: no account moves another one's calls.
-        actor = Actor(f"policy {action.policy}", "system", occurrence.recording.account)
+        actor = _actor(action, occurrence)
         live = self._live(action.isr_ucid, actor)
         if live is None:
             raise UnknownSession("the call is not live")
@@ -214,10 +213,16 @@ class Dispatcher:
     async def _start_screen(self, action: Planned, occurrence: Occurrence) -> None:
         session_id = await self._screens.start(action.isr_ucid, screen_ip=action.screen_ip)
         if recording_id := occurrence.recording.id:
-            await self.library.update(recording_id, Changes(third_party_id=session_id))
+            changes = Changes(third_party_id=session_id)
+            await self.library.update(recording_id, changes, _actor(action, occurrence))
 
     async def _stop_screen(self, action: Planned, occurrence: Occurrence) -> None:
         await self._screens.stop(screen_ip=action.screen_ip, isr_id=action.isr_ucid)
+
+
+def _actor(action: Planned, occurrence: Occurrence) -> Actor:
+    """A policy, with the reach of the call that it acts for: no account moves another's calls."""
+    return Actor(f"policy {action.policy}", "system", occurrence.recording.account)
 
 
 def _of_live(nothing: Recording, live: LiveSession | None) -> Recording:

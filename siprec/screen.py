@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from config.schema import Screen
-from siprec.outbound import Answer, Blocked, Outbound, Unreachable
+from siprec.outbound import Answer, Outbound, Undeliverable
 from siprec.placeholders import BRACES, UnusableUrl, fill_url, ip_address
 from siprec.session import RecorderError
 from storage.directory import Directory
@@ -62,7 +62,7 @@ class HttpTemplateDriver:
         try:
             url = fill_url(template, BRACES, lambda name: values.get(name, ""))
             answer = await self._outbound.send(self._config.method, url, {}, b"")
-        except (UnusableUrl, Blocked, Unreachable) as error:
+        except (UnusableUrl, Undeliverable) as error:
             raise ScreenRefused(f"the screen recorder cannot be asked: {error}") from error
         if not 200 <= answer.status < 300:
             raise ScreenRefused(f"the screen recorder answered {answer.status}")

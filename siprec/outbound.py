@@ -136,7 +136,8 @@ class Outbound:
         `url` is sent as it is. `answer_bytes`: longest answer wanted; with 0 the answer's body is
         not waited for.
         """
-        target = _checked(method, url, headers)
+        _check(method, headers)
+        target = _checked(url)
         told = {"Accept": "*/*", "Accept-Encoding": "identity", **headers}
         try:
             async with (
@@ -187,6 +188,11 @@ class Outbound:
         if not self.permits(address[0]):
             raise _Forbidden(EACCES, "address forbidden")
         return socket.socket(family, kind, protocol)
+
+
+def request_target(url: str) -> str:
+    """Path and query as a request to `url` states them (RFC 9112 3.2.1). Raises Blocked."""
+    return _checked(url).raw_path_qs
 
 
 def is_special(address: IPv4Address | IPv6Address) -> bool:
@@ -272,13 +278,17 @@ class _Resolver(AbstractResolver):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _checked(method: str, url: str, headers: Mapping[str, str]) -> URL:
-    """`url`, fit to be called, in the words of the client that will call it. Raises Blocked."""
+def _check(method: str, headers: Mapping[str, str]) -> None:
+    """Raises Blocked if they say more than one method and one value each."""
     if method not in METHODS:
         raise Blocked("method")
     for name, value in headers.items():
         if not _HEADER.fullmatch(name) or not _VALUE.fullmatch(value):
             raise Blocked("header")
+
+
+def _checked(url: str) -> URL:
+    """`url`, fit to be called, in the words of the client that will call it. Raises Blocked."""
     host, port = _host_and_port(url)
     try:
         target = URL(url, encoded=True)

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     CursorResult,
     FromClause,
@@ -119,6 +120,17 @@ class Outbox:
         async with self._database.reading() as connection:
             rows = await connection.execute(_due(now, limit, busy, resting, each))
             return [_queued(row) for row in rows]
+
+    async def next_at(self, now: datetime) -> datetime | None:
+        """When the next one that waits may be tried; None if none waits."""
+        names, row = _names(), outbox.alias("row")
+        soonest = select(func.min(row.c.next_at)).where(
+            row.c.state == READY, row.c.destination == names.c.name, row.c.next_at > now
+        )
+        each = select(soonest.correlate(names).scalar_subquery().label("at")).subquery()
+        async with self._database.reading() as connection:
+            found: datetime | None = await connection.scalar(select(func.min(each.c.at)))
+            return found
 
     async def delivered(self, *sequences: int) -> None:
         """Forget what was delivered; the next of each lane gets its turn."""
@@ -232,13 +244,8 @@ def _due(
     resting: Collection[str],
     each: int,
 ) -> Select[Any]:
-    """Walks from destination to destination and takes the first few of each, all on one index."""
-    first = select(func.min(outbox.c.destination).label("name")).where(outbox.c.state == READY)
-    names = first.cte("names", recursive=True)
-    following = select(func.min(outbox.c.destination)).where(
-        outbox.c.state == READY, outbox.c.destination > names.c.name
-    )
-    names = names.union_all(select(following.scalar_subquery()).where(names.c.name.is_not(None)))
+    """Takes the first few of each destination, all read off one index."""
+    names = _names()
     row = outbox.alias("row")
     heads = (
         select(row.c.sequence)
@@ -258,6 +265,16 @@ def _due(
         .order_by(outbox.c.next_at, outbox.c.sequence)
         .limit(limit)
     )
+
+
+def _names() -> CTE:
+    """Destinations that have something pending, found by walking from one to the next."""
+    first = select(func.min(outbox.c.destination).label("name")).where(outbox.c.state == READY)
+    names = first.cte("names", recursive=True)
+    following = select(func.min(outbox.c.destination)).where(
+        outbox.c.state == READY, outbox.c.destination > names.c.name
+    )
+    return names.union_all(select(following.scalar_subquery()).where(names.c.name.is_not(None)))
 
 
 def _is(state: str) -> ColumnElement[bool]:

@@ -40,17 +40,13 @@ class Server:
         """URL of a database."""
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
-    def run(self, statement: str, name: str = "") -> list[Any]:
-        """Execute SQL there and then; its rows."""
-        return asyncio.run(_run(self.at(name) if name else self.url, statement))
-
-
-async def _run(url: str, statement: str) -> list[Any]:
-    connection = await asyncpg.connect(url, timeout=10)
-    try:
-        return list(await connection.fetch(statement))
-    finally:
-        await connection.close()
+    async def run(self, statements: str) -> None:
+        """Execute SQL there."""
+        connection = await asyncpg.connect(self.url, timeout=10)
+        try:
+            await connection.execute(statements)
+        finally:
+            await connection.close()
 
 
 @contextmanager
@@ -93,12 +89,12 @@ def shared(run: str, lock: Path) -> Iterator[Server]:
 @contextmanager
 def template(server: Server, name: str) -> Iterator[str]:
     """A database with its tables, to make others from; its name."""
-    server.run(f"CREATE DATABASE {name}")
+    asyncio.run(server.run(f"CREATE DATABASE {name}"))
     asyncio.run(_migrate(server.at(name)))
     try:
         yield name
     finally:
-        server.run(f"DROP DATABASE {name} WITH (FORCE)")
+        asyncio.run(server.run(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 async def _migrate(url: str) -> None:
@@ -159,8 +155,8 @@ class OwnServer:
 def copy(server: Server, source: str, prefix: str) -> Iterator[str]:
     """URL of a new database like `source`, for one test."""
     name = f"{prefix}_{next(_numbers)}"
-    server.run(f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY file_copy")
+    asyncio.run(server.run(f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY file_copy"))
     try:
         yield server.at(name)
     finally:
-        server.run(f"DROP DATABASE {name} WITH (FORCE)")
+        asyncio.run(server.run(f"DROP DATABASE {name} WITH (FORCE)"))

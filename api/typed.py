@@ -70,6 +70,8 @@ class Route(Generic[Ask]):
     """Take the key from `access_token` too: for clients that cannot set headers."""
     name: str = ""
     """Of the operation in the document; empty: that of the handler."""
+    right: str = ""
+    """Permission it needs besides the role (`storage.entries.Permission`)."""
 
     @property
     def has_body(self) -> bool:
@@ -114,12 +116,13 @@ class Endpoint(Generic[Ask]):
         return web.Response(body=msgspec.json.encode(result), content_type="application/json")
 
     async def _actor(self, request: web.Request) -> Actor:
-        if self._route.role is None:
+        route = self._route
+        if route.role is None:
             return NOBODY
         token = bearer(request.headers.getall("Authorization", []))
-        if token is None and self._route.token_in_query:
+        if token is None and route.token_in_query:
             token = request.query.get("access_token")
-        return await self._authenticator.admit(token, request.remote or "", self._route.role)
+        return await self._authenticator.admit(token, request.remote or "", route.role, route.right)
 
     async def _values(self, request: web.Request) -> dict[str, object]:
         if self._route.has_body:

@@ -3,14 +3,19 @@
 import asyncio
 import stat
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from config.schema import Route as Defaults
 from siprec.cli import main
+from siprec.policy import decide
+from siprec.session import Identity, Offer
 from storage.database import Database
-from storage.directory import Directory
+from storage.declaration import read
+from storage.directory import INITIAL, Directory, Entries
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "directory.toml"
 FILE = """
@@ -151,6 +156,27 @@ def test_a_database_that_is_away_is_one_clear_line(folder: Path) -> None:
     (folder / "siprecd.db").mkdir()
     for words in (["apply", str(folder / "directory.toml")], ["show"], ["remove", "routes", "7"]):
         assert "siprecd.db" in refused(folder, *words)
+
+
+@pytest.mark.parametrize(
+    ("caller", "called", "expected"),
+    [
+        ("ann", "ben", (100, 100, "always", 0)),
+        ("ann", "cara", (200, 200, "on_demand", 5000)),
+        ("ann", "dora", (210, 200, "never", 0)),
+        ("dora", "ben", (210, 200, "never", 0)),
+        ("ann", "eve", (1, 1, "always", 0)),
+    ],
+)
+def test_the_routes_of_the_example_do_what_they_say(
+    caller: str, called: str, expected: tuple[int, int, str, int]
+) -> None:
+    entries = Entries.of([*INITIAL, *read(EXAMPLE.read_bytes())])
+    aors = (f"sip:{caller}@example.com",), (f"sip:{called}@example.com",)
+    identity = Identity(caller, called, calling_aors=aors[0], called_aors=aors[1])
+    offer = Offer("d", "c", frozenset(), "127.0.0.1", datetime.now(UTC))
+    found = decide(entries, offer, identity, Defaults())
+    assert (found.route, found.account, found.record, found.prebuffer_ms) == expected
 
 
 def test_the_example_can_be_applied_and_is_what_is_shown_then(folder: Path) -> None:

@@ -1,0 +1,481 @@
+"""Stored recordings for people: who sees them, what they change, what is left after deleting."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media import spool
+from media.spec import Rendered
+from siprec.feed import FeedEvent
+from siprec.logbook import Changes, InvalidChange, changed
+from siprec.session import Actor, NotFinished
+from storage import sidecar
+from storage.entries import Route
+from storage.records import (
+    FileRecord,
+    InvalidQuery,
+    NameTaken,
+    OnHold,
+    Recording,
+    RecordingQuery,
+    StorageUnavailable,
+    SupplementalFile,
+    UnknownFile,
+    UnknownRecording,
+)
+from tests.siprec.shelves import ANN, BOB, ROUTED, STARTED, Shelf
+from tests.siprec.shelves import shelf as opened
+
+ADMIN = Actor("root")
+HOSTILE = (
+    "",
+    "../x.wav",
+    "/etc/passwd",
+    "..%2fx.wav",
+    "%252e%252e.wav",
+    "..\\x.wav",
+    "a\0.wav",
+    "．．／x.wav",
+    "a\nb.wav",
+    "-i.wav",
+    "~root.wav",
+    ".hidden.wav",
+    "x" * 300,
+    "trailing.",
+    "trailing.wav ",
+)
+
+
+@pytest.fixture
+async def shelf(tmp_path: Path, migrated: Path) -> AsyncIterator[Shelf]:
+    async with opened(tmp_path, migrated) as shelf:
+        yield shelf
+
+
+async def _gone(shelf: Shelf, recording_id: str = "r1") -> bool:
+    try:
+        await shelf.library.get(recording_id)
+    except UnknownRecording:
+        return True
+    return False
+
+
+# who sees what
+
+
+@pytest.mark.parametrize(
+    "actor", [BOB, ROUTED, Actor("mallory", "admin", 300)], ids=lambda actor: actor.name
+)
+async def test_what_somebody_may_not_see_is_not_there(shelf: Shelf, actor: Actor) -> None:
+    row = await shelf.stored()
+    library = shelf.library
+    for refused in (
+        library.get("r1", actor),
+        library.update("r1", Changes(note="mine"), actor),
+        library.mp3("r1", actor),
+        library.delete("r1", actor),
+    ):
+        with pytest.raises(UnknownRecording):
+            await refused
+    assert (await library.find(RecordingQuery(), actor)).items == ()
+    assert await shelf.catalog.get("r1") == replace(row, number=1)
+
+
+async def test_live_and_unfinished_recordings_are_hidden_as_well(shelf: Shelf) -> None:
+    live = shelf.ended("live", status="recording")
+    shelf.library.live = {"live": live}.get
+    shelf.archive.take(shelf.ended("processing"))
+    for recording_id in ("live", "processing"):
+        assert (await shelf.library.get(recording_id, ANN)).id == recording_id
+        with pytest.raises(UnknownRecording):
+            await shelf.library.get(recording_id, BOB)
+
+
+async def test_pages_are_full_of_what_one_may_see(shelf: Shelf) -> None:
+    for number in range(12):
+        account, route = [(100, 7), (200, 17), (100, 8)][number % 3]
+        at = STARTED + timedelta(minutes=number)
+        await shelf.stored(f"r{number:02}", account=account, route=route, started_at=at)
+
+    async def pages(actor: Actor, **query: Any) -> list[list[str]]:
+        found, cursor = [], None
+        while cursor or not found:
+            page = await shelf.library.find(RecordingQuery(limit=3, cursor=cursor, **query), actor)
+            found.append([row.id for row in page.items])
+            cursor = page.next
+        return found
+
+    assert await pages(ANN, oldest_first=True) == [
+        ["r00", "r02", "r03"],
+        ["r05", "r06", "r08"],
+        ["r09", "r11"],
+    ]
+    assert await pages(ROUTED) == [["r11", "r08", "r05"], ["r02"]]
+    assert await pages(BOB) == [["r10", "r07", "r04"], ["r01"]]
+    assert await pages(BOB, accounts=frozenset({100})) == [[]]
+    assert await pages(ROUTED, routes=frozenset({7})) == [[]]
+    assert await pages(ANN, accounts=frozenset({100, 200}), routes=frozenset({8, 17})) == [
+        ["r11", "r08", "r05"],
+        ["r02"],
+    ]
+    assert sum(map(len, await pages(ADMIN))) == 12
+    assert await pages(ADMIN, accounts=frozenset({200})) == await pages(BOB)
+
+
+async def test_what_is_found_is_as_of_now(shelf: Shelf) -> None:
+    live = shelf.ended("live", status="recording")
+    await shelf.catalog.save(live, shelf.ended("processing"))
+    shelf.library.live = {"live": replace(live, duration_ms=777)}.get
+    shelf.archive.take(shelf.ended("processing", note="newest"))
+    page = await shelf.library.find(RecordingQuery(), ANN)
+    found = {row.id: row for row in page.items}
+    assert (found["live"].duration_ms, found["live"].number) == (777, 1)
+    assert (found["processing"].note, found["processing"].number) == ("newest", 2)
+
+
+async def test_only_what_the_directory_makes_searchable_is_searched_for(shelf: Shelf) -> None:
+    await shelf.stored(custom={"case": "4711", "remark": "x"})
+    found = await shelf.library.find(RecordingQuery(custom={"case": "4711"}), ANN)
+    assert [row.id for row in found.items] == ["r1"]
+    with pytest.raises(InvalidQuery, match="remark"):
+        await shelf.library.find(RecordingQuery(custom={"remark": "x"}), ANN)
+
+
+# change
+
+
+async def test_a_change_is_in_the_catalogue_when_it_is_answered(shelf: Shelf) -> None:
+    await shelf.stored()
+    changes = Changes(
+        agent_id="007",
+        agent_terminal="T1",
+        note="called\nback",
+        third_party_id="scr-1",
+        sensitive=True,
+        never_expire=True,
+        hold=True,
+        custom={"case": "4711", "ticket": "9"},
+    )
+    with shelf.feed.subscribe() as events:
+        answered = await shelf.library.update("r1", changes, ANN)
+        told = await anext(aiter(events))
+    stored = await shelf.catalog.get("r1")
+    assert stored == replace(answered, number=1)
+    assert (stored.agent_id, stored.agent_terminal, stored.note) == ("007", "T1", "called\nback")
+    assert (stored.sensitive, stored.never_expire, stored.hold) == (True, True, True)
+    assert stored.custom == {"case": "4711", "ticket": "9"}
+    assert [(e.actor, e.action) for e in stored.history] == [("ann", "update")]
+    assert isinstance(told, FeedEvent)
+    assert (told.type, told.recording_id, told.account) == ("recording.changed", "r1", 100)
+    await shelf.library.update("r1", Changes(custom={"case": "", "ticket": "10"}), ANN)
+    assert (await shelf.catalog.get("r1")).custom == {"ticket": "10"}
+    assert [row.id for row in (await _find(shelf, custom={"ticket": "10"})).items] == ["r1"]
+
+
+async def _find(shelf: Shelf, **query: Any) -> Any:
+    return await shelf.library.find(RecordingQuery(**query), ANN)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (Changes(custom={"unheard of": "x"}), "unheard of"),
+        (Changes(custom={"budget": "x"}), "budget"),  # another account's
+        (Changes(custom={"Case": "x"}), "Case"),
+        (Changes(custom={"case": "x" * 1025}), "case"),
+        (Changes(note="x" * 1025), "note"),
+        (Changes(filename="../x.wav"), "filename"),
+    ],
+)
+async def test_a_change_that_cannot_be_made_changes_nothing(
+    shelf: Shelf, changes: Changes, named: str
+) -> None:
+    row = await shelf.stored()
+    with pytest.raises(InvalidChange, match=named):
+        await shelf.library.update("r1", replace(changes, agent_id="007"), ADMIN)
+    assert await shelf.catalog.get("r1") == replace(row, number=1)
+
+
+async def test_no_change_leaves_no_trace(shelf: Shelf) -> None:
+    await shelf.stored(note="as it was", hold=True)
+    await shelf.library.update("r1", Changes(note="as it was", hold=True), ANN)
+    assert (await shelf.catalog.get("r1")).history == ()
+
+
+async def test_an_open_recording_is_changed_by_the_recorder(shelf: Shelf) -> None:
+    live = {"r1": shelf.ended(status="recording")}
+
+    def annotate(recording_id: str, changes: Changes, actor: Actor) -> Recording | None:
+        live[recording_id] = changed(live[recording_id], changes, datetime.now(UTC), actor)
+        return live[recording_id]
+
+    shelf.library.live, shelf.library.annotate_live = live.get, annotate
+    found = await shelf.library.update("r1", Changes(note="live"), ANN)
+    assert found is live["r1"] and found.note == "live"
+    with pytest.raises(InvalidChange, match="ended"):
+        await shelf.library.update("r1", Changes(filename="new.wav"), ANN)
+    with pytest.raises(InvalidChange, match="budget"):
+        await shelf.library.update("r1", Changes(custom={"budget": "1"}), ANN)
+
+
+async def test_changes_made_while_files_are_made_are_kept(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendering, go_on = asyncio.Event(), asyncio.Event()
+    render = shelf.renderer.render
+
+    async def slow(*args: Any) -> Rendered:
+        rendering.set()
+        await go_on.wait()
+        return await render(*args)
+
+    monkeypatch.setattr(shelf.renderer, "render", slow)
+    row = shelf.ended(filename="auto.wav")
+    shelf.archive.take(row)
+    await shelf.library.update("r1", Changes(note="before"), ANN)
+    shelf.archive.finish(row, [])
+    await rendering.wait()
+    await shelf.library.update("r1", Changes(filename="named", custom={"case": "1"}), ANN)
+    assert (await shelf.library.get("r1")).filename == "named.wav"
+    go_on.set()
+    async with asyncio.timeout(20):
+        while not (found := await shelf.library.get("r1")).is_finished:
+            await asyncio.sleep(0.01)
+    assert (found.status, found.duration_ms, found.note) == ("complete", 1000, "before")
+    assert (found.filename, found.previous_filename) == ("named.wav", "auto.wav")
+    assert found.custom == {"case": "1"}
+    assert found.files[0].key == "2026-11-22/14/05/r1.wav"
+    await shelf.writer.stored("r1")
+    assert await shelf.catalog.get("r1") == replace(found, number=1)
+
+
+async def test_a_change_to_an_unfinished_recording_outlives_the_process(shelf: Shelf) -> None:
+    notes = asyncio.get_running_loop().create_task(shelf.archive.write_notes())
+    shelf.archive.take(shelf.ended())
+    await shelf.library.update("r1", Changes(note="kept"), ANN)
+    async with asyncio.timeout(5):
+        while not any((shelf.folder / "spool").glob("*.json")):
+            await asyncio.sleep(0.01)
+    assert sidecar.read(shelf.folder / "spool" / "r1.json").note == "kept"
+    notes.cancel()
+
+
+async def test_a_recording_between_two_owners_is_not_changed(shelf: Shelf) -> None:
+    await shelf.catalog.save(shelf.ended(status="recording"))
+    with pytest.raises(StorageUnavailable):
+        await shelf.library.update("r1", Changes(note="lost"), ANN)
+    assert (await shelf.catalog.get("r1")).note == ""
+
+
+async def test_simultaneous_changes_are_all_made(shelf: Shelf) -> None:
+    await shelf.stored()
+    changes = [Changes(custom={"case": "1"}), Changes(custom={"ticket": "2"})]
+    changes += [Changes(note="n"), Changes(agent_id="a"), Changes(filename="f"), Changes(hold=True)]
+    library = shelf.library
+    found, *_ = await asyncio.gather(
+        library.mp3("r1", ANN), *(library.update("r1", each, ANN) for each in changes)
+    )
+    assert [file.format for file in found.files] == ["wav", "mp3"]
+    stored = await shelf.catalog.get("r1")
+    assert stored.custom == {"case": "1", "ticket": "2"}
+    assert (stored.note, stored.agent_id, stored.filename) == ("n", "a", "f.wav")
+    assert stored.hold and [file.format for file in stored.files] == ["wav", "mp3"]
+    assert len(stored.history) == 6
+    assert not library._turns
+
+
+async def test_a_database_that_is_away_refuses_changes_whole(shelf: Shelf) -> None:
+    await shelf.stored()
+    with closing(sqlite3.connect(shelf.folder / "siprecd.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageUnavailable):
+            await shelf.library.update("r1", Changes(note="n"), ANN)
+        with pytest.raises(StorageUnavailable):
+            await shelf.library.delete("r1", ANN)
+        other.execute("ROLLBACK")
+    stored = await shelf.library.get("r1")
+    assert (stored.note, stored.deleting, stored.history) == ("", False, ())
+    assert shelf.blobs.exists(stored.files[0].key)
+
+
+# rename
+
+
+async def test_a_new_name_moves_nothing_and_keeps_the_old_one(shelf: Shelf) -> None:
+    row = await shelf.stored()
+    found = await shelf.library.update("r1", Changes(filename="Gespräch"), ANN)
+    assert (found.filename, found.previous_filename) == ("Gespräch.wav", "r1.wav")
+    assert found.files == row.files and shelf.blobs.exists(row.files[0].key)
+    found = await shelf.library.update("r1", Changes(filename="B.WAV"), ANN)
+    assert (found.filename, found.previous_filename) == ("B.WAV", "Gespräch.wav")
+    found = await shelf.library.update("r1", Changes(filename="b.wav"), ANN)
+    assert (found.filename, found.previous_filename) == ("b.wav", "B.WAV")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_a_name_that_would_be_a_path_is_refused(shelf: Shelf, name: str) -> None:
+    await shelf.stored()
+    before = {*shelf.folder.rglob("*")}
+    with pytest.raises(InvalidChange, match="filename"):
+        await shelf.library.update("r1", Changes(filename=name), ADMIN)
+    assert (await shelf.library.get("r1")).filename == "r1.wav"
+    assert {*shelf.folder.rglob("*")} <= before
+
+
+async def test_names_are_unique_in_a_folder_case_twins_included(shelf: Shelf) -> None:
+    await shelf.stored("r1")
+    await shelf.stored("r2", filename="Taken.wav")
+    await shelf.stored("r3", filename="other.wav", started_at=STARTED + timedelta(minutes=1))
+    shelf.archive.take(shelf.ended("r4", filename="unfinished.wav"))
+    for name in ("Taken.wav", "taken", "TAKEN.WAV", "UNFINISHED.wav"):
+        with pytest.raises(NameTaken):
+            await shelf.library.update("r1", Changes(filename=name, note="n"), ANN)
+    assert (await shelf.library.get("r1")).note == ""
+    assert (await shelf.library.update("r1", Changes(filename="other.wav"), ANN)).filename
+
+
+async def test_of_two_who_want_a_name_one_gets_it(shelf: Shelf) -> None:
+    for number in range(5):
+        await shelf.stored(f"r{number}")
+    wanted = (shelf.library.update(f"r{n}", Changes(filename="the one"), ANN) for n in range(5))
+    found = await asyncio.gather(*wanted, return_exceptions=True)
+    assert sorted(type(each).__name__ for each in found) == ["NameTaken"] * 4 + ["Recording"]
+
+
+# delete
+
+
+def _supplement(recording_id: str) -> SupplementalFile:
+    file = FileRecord("mp4", f"2026-11-22/14/05/{recording_id}.1.mp4", 1, "")
+    return SupplementalFile(1, "video", "video.mp4", file)
+
+
+async def test_deleting_takes_files_and_row_and_leaves_the_trail(shelf: Shelf) -> None:
+    row = await shelf.stored(supplemental_files=(_supplement("r1"),), never_expire=True)
+    orphan = "2026-11-22/14/05/r1.mp3"  # made, but a crash kept it from being booked
+    shelf.put(orphan, b"mp3")
+    await shelf.stored("r2")
+    with shelf.feed.subscribe() as events:
+        await shelf.library.delete("r1", ANN)
+        told = await anext(aiter(events))
+    assert await _gone(shelf)
+    keys = [row.files[0].key, row.supplemental_files[0].file.key, orphan]
+    assert not any(map(shelf.blobs.exists, keys))
+    assert await shelf.trail() == [("ann", "delete", "")]
+    assert (told.type, told.actor, told.account) == ("recording.deleted", "ann", 100)
+    assert (await shelf.library.get("r2")).files
+    with pytest.raises(UnknownRecording):
+        await shelf.library.delete("r1", ANN)
+
+
+async def test_what_is_held_is_not_deleted_and_who_tried_is_written_down(shelf: Shelf) -> None:
+    row = await shelf.stored(hold=True)
+    for actor in (ANN, ANN, ADMIN):
+        with pytest.raises(OnHold):
+            await shelf.library.delete("r1", actor)
+    stored = await shelf.library.get("r1")
+    assert not stored.deleting and shelf.blobs.exists(row.files[0].key)
+    refused = ("delete refused", "hold")
+    assert await shelf.trail() == [("ann", *refused), ("root", *refused)]
+    await shelf.library.update("r1", Changes(hold=False), ADMIN)
+    await shelf.library.delete("r1", ANN)
+    assert await _gone(shelf)
+
+
+async def test_what_has_not_ended_is_not_deleted(shelf: Shelf) -> None:
+    shelf.library.live = {"live": shelf.ended("live", status="recording")}.get
+    shelf.archive.take(shelf.ended("processing"))
+    for recording_id in ("live", "processing"):
+        with pytest.raises(NotFinished):
+            await shelf.library.delete(recording_id, ADMIN)
+        with pytest.raises(NotFinished):
+            await shelf.library.mp3(recording_id, ADMIN)
+
+
+async def test_a_deletion_that_was_cut_off_is_finished_at_the_next_start(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(key: str) -> None:
+        raise StorageUnavailable(f"{key}: Input/output error")
+
+    row = await shelf.stored()
+    with monkeypatch.context() as patched:
+        patched.setattr(shelf.blobs, "delete", away)
+        with pytest.raises(StorageUnavailable):
+            await shelf.library.delete("r1", ANN)
+    stored = await shelf.library.get("r1", ANN)
+    assert stored.deleting and (await shelf.library.find(RecordingQuery(), ANN)).items == (stored,)
+    with pytest.raises(InvalidChange, match="deleted"):
+        await shelf.library.update("r1", Changes(filename="saved.wav"), ADMIN)
+    with pytest.raises(InvalidChange):
+        await shelf.library.update("r1", Changes(hold=True), ADMIN)
+    with pytest.raises(UnknownFile):
+        await shelf.library.mp3("r1", ANN)
+    await shelf.library.resume()
+    assert await _gone(shelf) and not shelf.blobs.exists(row.files[0].key)
+    assert await shelf.trail() == [("ann", "delete", "")]
+    await shelf.library.resume()
+
+
+async def test_one_deletion_that_fails_does_not_keep_others_from_going_on(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = shelf.blobs.delete
+
+    def partly(key: str) -> None:
+        if "r2" in key:
+            raise StorageUnavailable("away")
+        delete(key)
+
+    for number in range(1, 4):
+        await shelf.stored(f"r{number}", deleting=True)
+    monkeypatch.setattr(shelf.blobs, "delete", partly)
+    await shelf.library.resume()
+    left = await shelf.library.find(RecordingQuery())
+    assert [row.id for row in left.items] == ["r2"]
+
+
+async def test_the_spool_of_a_failed_recording_goes_with_it(shelf: Shelf) -> None:
+    shelf.ended()
+    path = spool.path_of(shelf.folder / "spool", "r1")
+    sidecar.write(shelf.folder / "spool", await shelf.stored(status="failed", files=()))
+    other = path.with_stem("r10")
+    other.write_bytes(path.read_bytes())
+    await shelf.library.delete("r1", ADMIN)
+    assert [each.name for each in (shelf.folder / "spool").iterdir()] == [other.name]
+    assert [row.id for row in await shelf.archive.leftovers()] == ["r10"]
+
+
+# retention
+
+
+async def test_what_changed_since_the_plan_is_not_deleted(shelf: Shelf) -> None:
+    for recording_id in ("due", "held", "kept", "moved"):
+        ended = datetime.now(UTC) - timedelta(days=31)
+        route = 8 if recording_id == "moved" else 7
+        await shelf.stored(recording_id, ended_at=ended, route=route)
+    plan = await shelf.library.plan_retention()
+    assert (plan.count, plan.total) == (4, 4)
+    await shelf.library.update("held", Changes(hold=True), ADMIN)
+    await shelf.library.update("kept", Changes(never_expire=True), ADMIN)
+    await shelf.directory.put(Route(8, 100, retention_days=90))
+    assert await shelf.library.retire(plan) == 1
+    left = {row.id for row in (await shelf.library.find(RecordingQuery())).items}
+    assert left == {"held", "kept", "moved"}
+    assert await shelf.trail("due") == [("siprecd", "delete", "retention")]
+    assert await shelf.library.retire(plan) == 0
+
+
+async def test_nobody_expires_what_ended_after_the_limit_of_the_plan(shelf: Shelf) -> None:
+    ended = datetime.now(UTC) - timedelta(days=31)
+    await shelf.stored(ended_at=ended)
+    assert not await shelf.library.expire("r1", ended)
+    assert not await shelf.library.expire("unknown", ended)
+    assert await shelf.library.expire("r1", ended + timedelta(microseconds=1))

@@ -61,7 +61,14 @@ class Journal:
     def refresh(self, session: RecordingSession, warnings: tuple[str, ...] = ()) -> None:
         """Carry metadata, streams and warnings into the session and its open recording."""
         live, model = session.live, session.metadata
-        live.identity = identity.identify(session.offer, model, self._ucid_header)
+        known = identity.identify(session.offer, model, self._ucid_header)
+        # A client need not repeat what it said of a call once: its ids stay.
+        live.identity = replace(
+            known,
+            ucid=known.ucid or live.identity.ucid,
+            egress_call_id=known.egress_call_id or live.identity.egress_call_id,
+            realm=known.realm or live.identity.realm,
+        )
         live.participants = logbook.participants(live, model)
         found = (*live.warnings, *warnings, *session.plan.warnings, *model.warnings)
         live.warnings = tuple(dict.fromkeys(found))
@@ -109,6 +116,11 @@ class Journal:
         row = recording or live.recording or replace(logbook.opened(live, now), id="")
         told = self.on_occurrence(Occurrence(event, now, row, "success" if ok else "fail"))
         return [told] if told else []
+
+    def fail(self, action: Action, live: LiveSession, recording: Recording | None = None) -> None:
+        """Tell that a command was refused or not confirmed."""
+        if action in OCCURRENCES:
+            self.tell(OCCURRENCES[action], live, recording, ok=False)
 
     async def safe(self, told: Iterable[Awaitable[None]]) -> None:
         """Wait until what was told is safe, but not for long: no command waits for a dead disk."""

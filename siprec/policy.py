@@ -10,6 +10,7 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from config.schema import Route as Defaults
+from siprec.identity import user_part
 from siprec.session import Decision, Identity, Offer, Refused
 from storage.directory import INITIAL, Entries
 from storage.entries import DEFAULT_ROUTE, Route
@@ -90,7 +91,7 @@ def _addresses(aors: Iterable[str]) -> Iterator[str]:
         scheme = next((each for each in _SCHEMES if aor.lower().startswith(each)), "")
         address = aor[len(scheme) :].partition(";")[0]
         yield address
-        yield address.partition("@")[0]
+        yield user_part(aor)
 
 
 @lru_cache(maxsize=4096)

@@ -77,7 +77,7 @@ class Recorder:
         self.paused_calls = PausedCalls()
         """Calls that start paused because they were paused when they ended."""
         self.accepting = True
-        """False while draining: offers are refused with 503."""
+        """False while draining."""
         engine.on_trouble = self._media_trouble
 
     # SIP
@@ -110,15 +110,14 @@ class Recorder:
         decision = policy.decide(self._directory.entries, offer, known, self._config.route)
         keys = keys_of(offer.call_id, model.session_ids())
         paused = self.paused_calls.holds(keys, offer.received_at)
-        live = LiveSession.of(offer, decision, paused)
-        live.identity = known
+        live = LiveSession.of(offer, known, decision, paused)
         if live.state is not State.IDLE:
             live.recording = logbook.opened(live, offer.received_at)
             live.segments = 1
         return live
 
     def _begun(self, live: LiveSession) -> None:
-        """Write down and tell how a new session begins."""
+        """Write down and tell how a session begins."""
         paused = live.state is State.PAUSED
         actions = (Action.START, Action.PAUSE) if paused else (Action.START,)
         self.journal.audit(live, SYSTEM if paused else SRC, actions[-1])
@@ -266,8 +265,10 @@ class Recorder:
         return logbook.current(live, live.recording, now) if live and live.recording else None
 
     def _recorded(self, recording_id: str) -> LiveSession | None:
-        open_ones = (live for live in self._sessions.values() if live.recording)
-        return next((live for live in open_ones if live.recording.id == recording_id), None)
+        for live in self._sessions.values():
+            if live.recording and live.recording.id == recording_id:
+                return live
+        return None
 
     async def reports(self, session_ids: Sequence[str]) -> dict[str, dict[str, ReceptionView]]:
         """Live packet figures by session and stream; empty if the media process is not there."""
@@ -285,7 +286,7 @@ class Recorder:
 
     def dialogs(self) -> list[str]:
         """Ids of all open dialogs."""
-        return [*self._dialogs]
+        return list(self._dialogs)
 
     def _host(self, offer: Offer) -> str:
         """The address to put into SDP: what is configured, or where the request came to."""
@@ -350,7 +351,7 @@ class Recorder:
         except MediaUnavailable as error:
             confirmed.set_result(False)
             logger.error("control_unconfirmed", session=live.id, error=str(error))
-            self.journal.tell(OCCURRENCES[action], live, ended, ok=False)
+            self.journal.fail(action, live, ended)
             raise ControlFailed("the media process did not confirm") from error
         finally:
             if self._in_flight.get(live.id) is confirmed:
@@ -361,8 +362,7 @@ class Recorder:
     async def _refusal(self, live: LiveSession, action: Action) -> RecorderError:
         """Why `action` is not possible; being there already is said only once it is confirmed."""
         if GOALS.get(action) is not live.state:
-            if action in OCCURRENCES:
-                self.journal.tell(OCCURRENCES[action], live, ok=False)
+            self.journal.fail(action, live)
             if action is Action.START and live.decision.record == "never":
                 return NotRecordable("calls of this route are never recorded")
             return InvalidTransition(action, live.state)

@@ -50,6 +50,7 @@ class Background:
         task = self._group.create_task(self._guarded(name, work), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # cancelled before it began, it never would
 
     def cancel(self) -> None:
         """Stop all that still runs."""

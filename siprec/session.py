@@ -251,7 +251,7 @@ class LiveSession:
     """Recordings there were so far."""
 
     @classmethod
-    def of(cls, offer: Offer, decision: Decision, paused: bool) -> Self:
+    def of(cls, offer: Offer, identity: Identity, decision: Decision, paused: bool) -> Self:
         """A new call's session.
 
         `paused`: the call was, when it was cut off; it goes on so, unless its route forbids it.
@@ -264,6 +264,7 @@ class LiveSession:
             offer.received_at,
             from_aor=offer.from_aor,
             to_aor=offer.to_aor,
+            identity=identity,
             decision=decision,
         )
         if records:

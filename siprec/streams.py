@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import structlog
 
 from media.engine import MediaEngine
-from media.spec import DISCARD, PortsExhausted, StreamSpec, Target
+from media.spec import DISCARD, PortsExhausted, StreamReport, StreamSpec, Target
 from siprec import negotiation
 from siprec.negotiation import Origin, Plan, Slot
 from siprec.sdp import SessionDescription
-from siprec.session import LiveSession, NegotiatedStream, Refused, State
+from siprec.session import LiveSession, NegotiatedStream, ReceptionView, Refused, State
 
 logger = structlog.get_logger(__name__)
 
@@ -63,6 +63,17 @@ def answer(
     }
     origin = Origin("siprecd", str(int(live.id[:8], 16)))
     return negotiation.answer(plan, ports, host, origin, previous)
+
+
+def views(live: LiveSession, figures: Sequence[StreamReport]) -> dict[str, ReceptionView]:
+    """Packet figures by stream id."""
+    active = {stream.spec.stream_id: stream.spec.active for stream in live.streams}
+    return {
+        f.stream_id: ReceptionView(
+            f.packets, f.lost, f.duplicates, f.jitter_ms, active.get(f.stream_id, False)
+        )
+        for f in figures
+    }
 
 
 def _opened(

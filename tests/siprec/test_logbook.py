@@ -50,7 +50,7 @@ def test_without_metadata_the_order_of_the_offer_counts() -> None:
 
 
 def test_participants_keep_address_and_name() -> None:
-    assert [(p.aor, p.name) for p in logbook.participants(model())] == [
+    assert [(p.aor, p.name) for p in logbook.participants(live(), model())] == [
         ("sip:alice@a.example", "Alice"),
         ("sip:bob@b.example", ""),
     ]

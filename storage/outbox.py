@@ -251,7 +251,7 @@ def _due(
         select(row.c.sequence)
         .where(row.c.state == READY, row.c.destination == names.c.name)
         .where(or_(row.c.next_at <= now, row.c.next_at > now + LONGEST_WAIT))
-        .order_by(row.c.next_at)
+        .order_by(row.c.next_at, row.c.sequence)
         .limit(each)
         .correlate(names)
     )

@@ -167,10 +167,11 @@ class Desk:
     async def settled(self) -> list[str]:
         """Wait until all work is done; its names."""
         names = []
-        while self.work:
-            task = self.work.pop(0)
-            names.append(task.get_name())
-            await task
+        async with asyncio.timeout(20):
+            while self.work:
+                task = self.work.pop(0)
+                names.append(task.get_name())
+                await task
         return names
 
     async def happens(self, event: str, **changes: Any) -> list[str]:
@@ -306,11 +307,10 @@ async def test_a_failure_is_told_but_not_acted_upon(desk: Desk) -> None:
 
 
 async def test_a_policy_does_not_act_on_what_it_did_itself(desk: Desk) -> None:
-    desk.recorder.add("call@src")
-    both = policy("p", "AudioRecordingStarted", STOP, START)
-    desk.has(both, structs.replace(both, name="first", event="e", actions=[START]))
-    assert await desk.happens("e") == ["policy first", "policy p"]
-    assert [action for _, action, _ in desk.recorder.done] == ["start", "stop", "start"]
+    desk.recorder.add("call@src").state = State.RECORDING
+    desk.has(policy("p", "AudioRecordingStarted", STOP, START))
+    assert await desk.happens(STARTED) == ["policy p"]
+    assert [action for _, action, _ in desk.recorder.done] == ["stop", "start"]
 
 
 async def test_policies_that_undo_each_other_come_to_an_end(desk: Desk) -> None:
@@ -380,6 +380,17 @@ async def test_a_call_that_ends_before_its_screen_has_begun_leaves_no_screen_on(
     desk.driver.go.set()
     await desk.settled()
     assert [asked[0] for asked in desk.driver.asked] == ["start", "stop"]
+
+
+async def test_the_screen_of_the_next_call_is_left_alone(desk: Desk) -> None:
+    desk.has(
+        policy("on", "AudioRecordingStarted", SCREEN),
+        policy("off", "AudioRecordingEnded", NO_SCREEN),
+    )
+    await desk.happens(STARTED, call_id="first")
+    await desk.happens(STARTED, call_id="second")
+    await desk.happens(ENDED, call_id="first")
+    assert [asked for asked in desk.driver.asked if asked[0] == "stop"] == []
 
 
 async def test_a_screen_whose_recording_cannot_be_named_is_one_line(desk: Desk) -> None:

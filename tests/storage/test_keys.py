@@ -1,8 +1,6 @@
 import hashlib
 import re
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,8 +9,9 @@ from hypothesis import strategies as st
 
 from storage.database import Database
 from storage.keys import ROLES, ApiKeys
-from storage.records import StorageError, StorageUnavailable
+from storage.records import StorageError, StorageUnavailable, UnknownEntry
 from tests.storage.conftest import locked
+from tests.storage.people import until, watching
 
 
 @pytest.fixture
@@ -22,9 +21,18 @@ async def keys(database: Database) -> ApiKeys:
 
 
 @pytest.fixture
-async def elsewhere(path: Path) -> AsyncIterator[ApiKeys]:
+async def elsewhere(url: str) -> AsyncIterator[ApiKeys]:
     """The same keys as another process sees them."""
+    database = Database(url)
+    yield ApiKeys(database)
+    await database.close()
+
+
+@pytest.fixture
+async def alone(path: Path, short_waits: None) -> AsyncIterator[ApiKeys]:
+    """Keys in a file that can be locked and taken away."""
     database = Database(f"sqlite:///{path}")
+    await database.migrate()
     yield ApiKeys(database)
     await database.close()
 
@@ -34,13 +42,73 @@ def take_away(path: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_a_new_key_is_known_at_once(keys: ApiKeys, role: str) -> None:
-    token = await keys.add("ann", role)
+async def test_a_new_key_is_known_at_once(alone: ApiKeys, role: str) -> None:
+    token = await alone.add("ann", role)
     assert re.fullmatch(r"srs_[A-Za-z0-9_-]{43}", token)
-    found = keys.check(token)
+    found = alone.check(token)
     assert found is not None
     assert (found.name, found.role) == ("ann", role)
+    assert await alone.count() == 1
+
+
+async def test_a_key_belongs_to_an_account(keys: ApiKeys, elsewhere: ApiKeys) -> None:
+    first, second = await keys.add("ann", "admin"), await keys.add("bob", "control", 100)
+    await elsewhere.load()
+    for each in (keys, elsewhere):
+        accounts = [key.account for key in map(each.check, (first, second)) if key]
+        assert accounts == [1, 100]
+
+
+async def test_keys_are_listed_by_name_as_the_database_has_them(
+    keys: ApiKeys, elsewhere: ApiKeys
+) -> None:
+    assert await keys.list() == ()
+    await keys.add("bob", "admin")
+    await elsewhere.add("ann", "control", 100)
+    listed = [(key.name, key.role, key.account) for key in await keys.list()]
+    assert listed == [("ann", "control", 100), ("bob", "admin", 1)]
+
+
+async def test_a_removed_key_is_none_here_at_once_and_elsewhere_soon(
+    keys: ApiKeys, elsewhere: ApiKeys
+) -> None:
+    gone, stays = await keys.add("gone", "admin"), await keys.add("stays", "admin")
+    await elsewhere.load()
+    async with watching(elsewhere):
+        await keys.remove("gone")
+        assert keys.check(gone) is None
+        await until(lambda: elsewhere.check(gone) is None)
+    for each in (keys, elsewhere):
+        assert each.check(stays) is not None
+    assert [key.name for key in await elsewhere.list()] == ["stays"]
+
+
+async def test_only_what_is_there_can_be_removed(keys: ApiKeys) -> None:
+    await keys.add("ann", "admin")
+    with pytest.raises(UnknownEntry, match="'Ann'"):
+        await keys.remove("Ann")
     assert await keys.count() == 1
+
+
+async def test_a_key_that_could_not_be_removed_still_works(alone: ApiKeys, path: Path) -> None:
+    token = await alone.add("ann", "admin")
+    with locked(path), pytest.raises(StorageUnavailable):
+        await alone.remove("ann")
+    assert alone.check(token) is not None
+
+
+async def test_watching_goes_on_when_the_database_comes_back(alone: ApiKeys, path: Path) -> None:
+    old = await alone.add("old", "admin")
+    async with watching(alone):
+        take_away(path)
+        with pytest.raises(StorageUnavailable):
+            await alone.count()
+        assert alone.check(old) is not None
+        path.with_name("away").rename(path)
+        other = Database(f"sqlite:///{path}")
+        new = await ApiKeys(other).add("new", "control")
+        await other.close()
+        await until(lambda: alone.check(new) is not None)
 
 
 async def test_keys_differ(keys: ApiKeys) -> None:
@@ -48,9 +116,8 @@ async def test_keys_differ(keys: ApiKeys) -> None:
     assert await keys.count() == 2
 
 
-async def test_only_the_digest_is_kept(keys: ApiKeys, database: Database, path: Path) -> None:
-    token = await keys.add("ann", "admin")
-    await database.close()
+async def test_only_the_digest_is_kept(alone: ApiKeys, path: Path) -> None:
+    token = await alone.add("ann", "admin")
     octets = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert hashlib.sha256(token.encode()).hexdigest().encode() in octets
     assert token.removeprefix("srs_").encode() not in octets
@@ -64,27 +131,25 @@ async def test_keys_outlive_the_process(keys: ApiKeys, elsewhere: ApiKeys) -> No
 
 
 async def test_refresh_finds_added_keys_and_drops_removed_ones(
-    keys: ApiKeys, elsewhere: ApiKeys, path: Path
+    keys: ApiKeys, elsewhere: ApiKeys
 ) -> None:
     old = await keys.add("old", "admin")
     new = await elsewhere.add("new", "control")
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DELETE FROM api_keys WHERE name = 'old'")
-        connection.commit()
+    await elsewhere.remove("old")
     assert await keys.refresh()
     assert keys.check(new) is not None
     assert keys.check(old) is None
 
 
-async def test_known_keys_work_without_a_database(keys: ApiKeys, path: Path) -> None:
-    token = await keys.add("ann", "admin")
+async def test_known_keys_work_without_a_database(alone: ApiKeys, path: Path) -> None:
+    token = await alone.add("ann", "admin")
     take_away(path)
-    assert not await keys.refresh()
-    assert keys.check(token) is not None
+    assert not await alone.refresh()
+    assert alone.check(token) is not None
     with pytest.raises(StorageUnavailable):
-        await keys.load()
+        await alone.load()
     with pytest.raises(StorageUnavailable):
-        await keys.count()
+        await alone.count()
 
 
 async def test_a_name_is_given_once(keys: ApiKeys, elsewhere: ApiKeys) -> None:
@@ -99,27 +164,27 @@ async def test_a_name_is_given_once(keys: ApiKeys, elsewhere: ApiKeys) -> None:
 
 
 @pytest.mark.parametrize("role", ["", "Admin", "root", "system"])
-async def test_unknown_roles_are_refused(keys: ApiKeys, role: str) -> None:
+async def test_unknown_roles_are_refused(alone: ApiKeys, role: str) -> None:
     with pytest.raises(StorageError, match="role: "):
-        await keys.add("ann", role)
-    assert await keys.count() == 0
+        await alone.add("ann", role)
+    assert await alone.count() == 0
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "a\x00", "\udcff", "a" * 101])
-async def test_unusable_names_are_refused(keys: ApiKeys, name: str) -> None:
+async def test_unusable_names_are_refused(alone: ApiKeys, name: str) -> None:
     with pytest.raises(StorageError, match="name: "):
-        await keys.add(name, "admin")
+        await alone.add(name, "admin")
 
 
-async def test_a_key_that_was_not_stored_does_not_work(keys: ApiKeys, path: Path) -> None:
+async def test_a_key_that_was_not_stored_does_not_work(alone: ApiKeys, path: Path) -> None:
     with locked(path), pytest.raises(StorageUnavailable):
-        await keys.add("ann", "admin")
-    assert await keys.count() == 0
-    assert keys._keys == {}
+        await alone.add("ann", "admin")
+    assert await alone.count() == 0
+    assert alone._keys == {}
 
 
-async def test_almost_a_key_is_none(keys: ApiKeys) -> None:
-    token = await keys.add("ann", "admin")
+async def test_almost_a_key_is_none(alone: ApiKeys) -> None:
+    token = await alone.add("ann", "admin")
     for wrong in (
         "",
         token[:-1],
@@ -128,7 +193,7 @@ async def test_almost_a_key_is_none(keys: ApiKeys) -> None:
         f" {token}",
         token.removeprefix("srs_"),
     ):
-        assert keys.check(wrong) is None
+        assert alone.check(wrong) is None
 
 
 @given(st.text(st.characters(exclude_categories=())))

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import BinaryIO
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -18,6 +19,8 @@ CHUNK_BYTES = 256 * 1024
 """Read and sent at a time; what one download holds in memory."""
 
 _OUTSIDE = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+_UNSAFE = re.compile(r'[^ -~]|["%\\]')
+"""In a quoted file name: what is not ASCII or cannot be quoted the same everywhere (appendix D)."""
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 
 
@@ -30,7 +33,7 @@ class StoredFile:
     media_type: str
     sha256: str
     name: str
-    """File name offered to whoever saves it; plain ASCII."""
+    """File name offered to whoever saves it; any text."""
 
 
 async def send(request: web.Request, file: StoredFile) -> web.StreamResponse:
@@ -97,6 +100,19 @@ def requested_range(header: str | None, size: int) -> range | None:
     return span
 
 
+def attachment(name: str) -> str:
+    """Content-Disposition that offers to save under a name of any text (RFC 6266 section 4).
+
+    What not every client reads right stands percent-encoded in `filename*` (RFC 8187), and as `_`
+    in `filename`, for those that do not know the other.
+    """
+    plain = _UNSAFE.sub("_", name)
+    if plain == name:
+        return f'attachment; filename="{plain}"'
+    encoded = quote(name, safe="!#$&+-.^_`|~", errors="replace")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
+
+
 def _range_header(request: web.Request, tag: str) -> str | None:
     """The Range header if it is to be heeded: not for HEAD, not if If-Range has another version."""
     if request.method != "GET" or request.headers.get("If-Range", tag) != tag:
@@ -111,7 +127,7 @@ def _tags(header: str) -> set[str]:
 def _headers(file: StoredFile, tag: str) -> dict[str, str]:
     return {
         "Content-Type": file.media_type,
-        "Content-Disposition": f'attachment; filename="{file.name}"',
+        "Content-Disposition": attachment(file.name),
         "Accept-Ranges": "bytes",
         "ETag": tag,
     }

@@ -11,8 +11,27 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from siprec.session import ControlFailed, InvalidTransition, NotFinished, UnknownSession
-from storage.records import InvalidQuery, StorageUnavailable, UnknownFile, UnknownRecording
+from siprec.logbook import InvalidChange
+from siprec.session import (
+    ControlFailed,
+    ConversionBusy,
+    ConversionFailed,
+    ConversionTimeout,
+    InvalidTransition,
+    NotFinished,
+    NotRecordable,
+    UnknownSession,
+)
+from storage.records import (
+    InvalidEntry,
+    InvalidQuery,
+    NameTaken,
+    OnHold,
+    StorageUnavailable,
+    UnknownEntry,
+    UnknownFile,
+    UnknownRecording,
+)
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -20,9 +39,22 @@ ERRORS: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (
     (UnknownSession, HTTPStatus.NOT_FOUND, "no live session has this id"),
     (UnknownRecording, HTTPStatus.NOT_FOUND, "no recording has this id"),
     (UnknownFile, HTTPStatus.NOT_FOUND, "the file is gone"),
+    (UnknownEntry, HTTPStatus.NOT_FOUND, "the directory has no such entry"),
     (InvalidQuery, HTTPStatus.BAD_REQUEST, ""),
+    (InvalidChange, HTTPStatus.BAD_REQUEST, ""),
+    (InvalidEntry, HTTPStatus.BAD_REQUEST, ""),
     (InvalidTransition, HTTPStatus.CONFLICT, ""),
+    (NotRecordable, HTTPStatus.CONFLICT, ""),
     (NotFinished, HTTPStatus.CONFLICT, ""),
+    (NameTaken, HTTPStatus.CONFLICT, ""),
+    (OnHold, HTTPStatus.CONFLICT, ""),
+    (ConversionBusy, HTTPStatus.CONFLICT, ""),
+    (ConversionTimeout, HTTPStatus.SERVICE_UNAVAILABLE, ""),
+    (
+        ConversionFailed,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "the recording could not be converted; the log of the server says why",
+    ),
     (
         ControlFailed,
         HTTPStatus.SERVICE_UNAVAILABLE,
@@ -37,7 +69,10 @@ ERRORS: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (
 """Failure, its status, and its detail (empty: its own text). The first row whose type matches; any
 other error is a 500."""
 
-_RETRY_AFTER_S = "1"
+_RETRY_AFTER_S = 1
+"""When to come again while something does not answer."""
+_CONVERTED_AFTER_S = 10
+"""When to come again for a file that is being made."""
 
 
 class Problem(Struct, frozen=True):
@@ -101,9 +136,15 @@ def respond(
 
 def _of_core(error: Exception, status: HTTPStatus, detail: str, instance: str) -> web.Response:
     state = str(error.state) if isinstance(error, InvalidTransition) else UNSET
-    shortage = status is HTTPStatus.SERVICE_UNAVAILABLE
-    headers = {"Retry-After": _RETRY_AFTER_S} if shortage else None
+    wait_s = _wait_s(error, status)
+    headers = {"Retry-After": str(wait_s)} if wait_s else None
     return respond(status, detail, instance, headers, state)
+
+
+def _wait_s(error: Exception, status: HTTPStatus) -> int:
+    if isinstance(error, ConversionBusy | ConversionTimeout):
+        return _CONVERTED_AFTER_S
+    return _RETRY_AFTER_S if status is HTTPStatus.SERVICE_UNAVAILABLE else 0
 
 
 def _of_aiohttp(error: web.HTTPException, instance: str) -> web.Response:

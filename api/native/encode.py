@@ -5,9 +5,8 @@ Pure functions: time is an argument.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import cast
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from api.native import wire
 from siprec.feed import FeedEvent
@@ -47,49 +46,9 @@ def session(live: LiveSession, figures: Mapping[str, ReceptionView], now: dateti
         to_aor=live.to_aor,
         participants=_participants(live.participants),
         streams=[_stream(s, figures, senders) for s in live.streams if not s.closed],
-        pauses=_pauses(live.pauses),
-        marks=_marks(live.marks),
+        pauses=pauses(live.pauses),
+        marks=marks(live.marks),
         warnings=[*live.warnings],
-    )
-
-
-def recording(row: records.Recording) -> wire.Recording:
-    """A stored recording."""
-    return wire.Recording(
-        id=row.id,
-        session_id=row.session_id,
-        call_id=row.call_id,
-        status=cast(wire.Status, row.status),
-        reason=row.reason,
-        started_at=timestamp(row.started_at),
-        ended_at=timestamp(row.ended_at) if row.ended_at else None,
-        duration_ms=row.duration_ms,
-        paused_ms=row.paused_ms,
-        from_aor=row.from_aor,
-        to_aor=row.to_aor,
-        participants=_participants(row.participants),
-        streams=[_recorded_stream(stream) for stream in row.streams],
-        pauses=_pauses(row.pauses),
-        marks=_marks(row.marks),
-        warnings=[*row.warnings],
-        files=[_file(row.id, file) for file in row.files],
-        history=[
-            wire.HistoryEntry(timestamp(e.at), e.actor, e.action, e.reason) for e in row.history
-        ],
-    )
-
-
-def query(ask: wire.FindRecordings) -> records.RecordingQuery:
-    """What is asked of the catalogue. Raises InvalidQuery."""
-    return records.RecordingQuery(
-        status=ask.status or None,
-        call_id=ask.call_id or None,
-        session_id=ask.session_id or None,
-        aor=ask.aor or None,
-        started_after=_utc(ask.started_after),
-        started_before=_utc(ask.started_before),
-        limit=ask.limit,
-        cursor=ask.cursor or None,
     )
 
 
@@ -117,13 +76,6 @@ def page(
         found = [live for live in found if _place(live) < last]
     items = found[: ask.limit]
     return items, _cursor(items[-1]) if len(found) > len(items) else None
-
-
-def _utc(moment: datetime | UnsetType) -> datetime | None:
-    try:
-        return moment.astimezone(UTC) if isinstance(moment, datetime) else None
-    except OverflowError:
-        raise records.InvalidQuery("this time is outside the years 1 to 9999") from None
 
 
 def _matches(live: LiveSession, ask: wire.FindSessions) -> bool:
@@ -169,46 +121,22 @@ def _stream(
     )
 
 
-def _recorded_stream(stream: records.StreamRecord) -> wire.RecordedStream:
-    return wire.RecordedStream(
-        stream_id=stream.stream_id,
-        label=stream.label,
-        channel=stream.channel,
-        encoding=stream.encoding,
-        participant_id=stream.participant_id,
-        packets=stream.packets,
-        lost=stream.lost,
-        duplicates=stream.duplicates,
-        gaps=[wire.Gap(gap.start_ms, gap.duration_ms) for gap in stream.gaps],
-    )
-
-
-def _file(recording_id: str, file: records.FileRecord) -> wire.File:
-    path = "peaks" if file.format == "peaks" else f"media?format={file.format}"
-    return wire.File(
-        format=file.format,
-        size_bytes=file.size_bytes,
-        sha256=file.sha256,
-        channels=file.channels,
-        sample_rate_hz=file.sample_rate_hz,
-        url=f"{wire.PREFIX}/recordings/{recording_id}/{path}",
-    )
-
-
 def _participants(people: Sequence[records.Participant]) -> list[wire.Participant]:
     return [wire.Participant(person.participant_id, person.aor, person.name) for person in people]
 
 
-def _pauses(pauses: Sequence[records.Pause]) -> list[wire.Pause]:
+def pauses(spans: Sequence[records.Pause]) -> list[wire.Pause]:
+    """Pauses of a session or a recording."""
     return [
         wire.Pause(
             timestamp(pause.started_at),
             timestamp(pause.ended_at) if pause.ended_at else None,
             pause.fill,
         )
-        for pause in pauses
+        for pause in spans
     ]
 
 
-def _marks(marks: Sequence[records.Mark]) -> list[wire.Mark]:
-    return [wire.Mark(timestamp(mark.at), mark.text) for mark in marks]
+def marks(points: Sequence[records.Mark]) -> list[wire.Mark]:
+    """Marks of a session or a recording."""
+    return [wire.Mark(timestamp(mark.at), mark.text) for mark in points]

@@ -59,32 +59,6 @@ class Control(Struct, frozen=True, forbid_unknown_fields=True):
     prebuffer: bool = False
 
 
-class FindRecordings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which recordings to list; every criterion given must match."""
-
-    status: Status | UnsetType = UNSET
-    call_id: Wanted | UnsetType = UNSET
-    session_id: Wanted | UnsetType = UNSET
-    aor: Wanted | UnsetType = UNSET
-    started_after: Moment | UnsetType = UNSET
-    started_before: Moment | UnsetType = UNSET
-    limit: Limit = 50
-    cursor: Wanted | UnsetType = UNSET
-
-
-class OneRecording(Struct, frozen=True, forbid_unknown_fields=True):
-    """One recording."""
-
-    recording_id: Id
-
-
-class OneFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """The audio of one recording."""
-
-    recording_id: Id
-    format: Literal["wav", "mp3"] = "wav"
-
-
 class Watch(Struct, frozen=True, forbid_unknown_fields=True):
     """The stream of events; `access_token` is for clients that cannot set headers."""
 
@@ -184,85 +158,6 @@ class SessionList(Struct, frozen=True):
 
     items: list[Session]
     next: str | None
-
-
-class Gap(Struct, frozen=True):
-    """A stretch of a stream without media."""
-
-    start_ms: int
-    duration_ms: int
-
-
-class RecordedStream(Struct, frozen=True):
-    """One stream of a recording and the channel it has in the file."""
-
-    stream_id: str
-    label: str
-    channel: int
-    encoding: str
-    participant_id: str
-    packets: int
-    lost: int
-    duplicates: int
-    gaps: list[Gap]
-
-
-class File(Struct, frozen=True):
-    """A finished file, to be had at `url`."""
-
-    format: str
-    size_bytes: int
-    sha256: str
-    channels: int
-    sample_rate_hz: int
-    url: str
-
-
-class HistoryEntry(Struct, frozen=True):
-    """Who did what to a recording, when and why."""
-
-    at: Timestamp
-    actor: str
-    action: str
-    reason: str
-
-
-class Recording(Struct, frozen=True):
-    """One recording, live or finished; `ended_at` is null while it is live."""
-
-    id: str
-    session_id: str
-    call_id: str
-    status: Status
-    reason: str
-    started_at: Timestamp
-    ended_at: Timestamp | None
-    duration_ms: int
-    paused_ms: int
-    from_aor: str
-    to_aor: str
-    participants: list[Participant]
-    streams: list[RecordedStream]
-    pauses: list[Pause]
-    marks: list[Mark]
-    warnings: list[str]
-    files: list[File]
-    history: list[HistoryEntry]
-
-
-class RecordingList(Struct, frozen=True):
-    """Recordings, newest first."""
-
-    items: list[Recording]
-    next: str | None
-
-
-class Peaks(Struct, frozen=True):
-    """Waveform of a recording: for each channel the largest amplitude, 0 to 1, of each span."""
-
-    sample_rate_hz: int
-    samples_per_peak: int
-    channels: list[list[float]]
 
 
 class Event(Struct, frozen=True):

@@ -105,7 +105,8 @@ async def test_pages_are_full_of_what_one_may_see(shelf: Shelf) -> None:
         await shelf.stored(f"r{number:02}", account=account, route=route, started_at=at)
 
     async def pages(actor: Actor, **query: Any) -> list[list[str]]:
-        found, cursor = [], None
+        found: list[list[str]] = []
+        cursor = None
         while cursor or not found:
             page = await shelf.library.find(RecordingQuery(limit=3, cursor=cursor, **query), actor)
             found.append([row.id for row in page.items])

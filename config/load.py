@@ -7,25 +7,34 @@ The environment is handed in, and nothing is opened but the file named.
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from config.schema import Config, ConfigError
 
-DATABASE_SCHEMES = ("sqlite",)
-"""What `storage.database` can open."""
-RECORDINGS_SCHEMES = ("file",)
+DATABASE_FORMS = {
+    "sqlite": "sqlite:///PATH",
+    "postgresql": "postgresql://USER:PASSWORD@HOST/NAME",
+}
+"""What `storage.database` can open, by URL scheme."""
+RECORDINGS_FORMS = {"file": "file://PATH"}
 """What `storage.blobs` can open."""
+PLACEHOLDERS = frozenset({"ip", "isr_id"})
+"""What URLs of `[screen]` may hold in braces."""
 
 _AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _ADDRESS = re.compile(r"(\[[^\[\]]+\]|[^\[\]:/]+):([0-9]{1,5})")
 _ADVERTISE = re.compile(r"[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]")
 _UNPRINTABLE = "control characters or broken UTF-8"
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_HTTP = re.compile(r"https?://[!-~]+")
+_IN_JSON = re.compile(r"(\$(\.[^.\s]+)+)?")
 _PORTS = ("media.port_max", "media.port_min")
 
 _Address = tuple[str, int]
@@ -137,7 +146,8 @@ def _override(config: Config, key: str, name: str, text: str) -> Config:
 def _faults(config: Config) -> Iterator[_Fault]:
     """What the decoder cannot see: text that means nothing, values that contradict."""
     unprintable = list(_unprintable(config))
-    yield from unprintable or chain(_sip(config), _media(config), _api(config), _storage(config))
+    sections = (_sip, _media, _api, _storage, _notify, _screen)
+    yield from unprintable or chain(*(faults(config) for faults in sections))
 
 
 def _unprintable(config: Config) -> Iterator[_Fault]:
@@ -215,15 +225,62 @@ def _api(config: Config) -> Iterator[_Fault]:
 
 def _storage(config: Config) -> Iterator[_Fault]:
     storage = config.storage
-    yield from _url("storage.database", storage.database, DATABASE_SCHEMES, ":///")
-    yield from _url("storage.recordings", storage.recordings, RECORDINGS_SCHEMES, "://")
+    if not _is_file(storage.database, "sqlite:///") and not _is_postgresql(storage.database):
+        # A URL may hold a password: its text is never repeated.
+        yield ("storage.database",), f"expected {' or '.join(DATABASE_FORMS.values())}"
+    if not _is_file(storage.recordings, "file://"):
+        yield ("storage.recordings",), f"expected {' or '.join(RECORDINGS_FORMS.values())}"
     if not storage.spool:
         yield ("storage.spool",), "needs a folder"
 
 
-def _url(key: str, url: str, schemes: tuple[str, ...], separator: str) -> Iterator[_Fault]:
-    """A URL may hold a password: its text is never repeated."""
-    scheme, _, path = url.partition(separator)
-    if scheme not in schemes or not path:
-        expected = " or ".join(f"{scheme}{separator}PATH" for scheme in schemes)
-        yield (key,), f"expected {expected}"
+def _is_file(url: str, prefix: str) -> bool:
+    return url.startswith(prefix) and url != prefix
+
+
+def _is_postgresql(url: str) -> bool:
+    """Whether it names a host and a database; odd characters in a password need a percent sign."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    host = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", [""])[0]
+    name = parts.path[1:]
+    return url.startswith("postgresql://") and bool(host and name) and not set(name) & set("/@")
+
+
+def _notify(config: Config) -> Iterator[_Fault]:
+    for text in config.notify.allow:
+        try:
+            ip_network(text)
+        except ValueError as error:
+            yield ("notify.allow",), f"`{text}` is not a network such as 10.1.0.0/16: {error}"
+
+
+def _screen(config: Config) -> Iterator[_Fault]:
+    screen = config.screen
+    for key, url in (("start_url", screen.start_url), ("stop_url", screen.stop_url)):
+        wrong = _wrong_template(url) if url else ""
+        if wrong:
+            yield (f"screen.{key}",), wrong
+    if bool(screen.start_url) != bool(screen.stop_url):
+        yield ("screen.stop_url", "screen.start_url"), "start_url and stop_url need each other"
+    if not _IN_JSON.fullmatch(screen.session_id):
+        yield ("screen.session_id",), "expected names after $, as in $.session.id, or nothing"
+
+
+def _wrong_template(url: str) -> str:
+    """What is wrong with a URL that has placeholders; it may hold a password, too."""
+    unknown = sorted({*_PLACEHOLDER.findall(url)} - PLACEHOLDERS)
+    if unknown:
+        return f"unknown placeholder `{{{unknown[0]}}}`, there are {{ip}} and {{isr_id}}"
+    filled = _PLACEHOLDER.sub("0", url)
+    try:
+        parts = urlsplit(filled)
+        good = _HTTP.fullmatch(filled) and parts.hostname and (parts.port or 1)
+    except ValueError:
+        good = False
+    return (
+        "" if good and not set("{}") & set(filled) else "expected http://HOST/… or https://HOST/…"
+    )

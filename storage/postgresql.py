@@ -22,7 +22,7 @@ from storage.records import StorageError
 
 CONNECT_TIMEOUT_S = 0.8
 """How long a new connection may take."""
-COMMAND_TIMEOUT_S = 1.4
+COMMAND_TIMEOUT_S = 1.2
 """How long a statement may take before its server is taken for dead; the server itself gives it up
 a little earlier."""
 CLOSE_TIMEOUT_S = 0.2
@@ -125,7 +125,7 @@ def _name(url: str) -> str:
         raise StorageError(_FORM) from None
     host = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", [""])[0]
     name = parts.path[1:]
-    if parts.scheme != "postgresql" or not host or not name or set(name) & set("/@"):
+    if not (url.startswith("postgresql://") and host and name) or set(name) & set("/@"):
         raise StorageError(_FORM)
     return f"postgresql://{host}/{name}"
 

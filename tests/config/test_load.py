@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.load import DATABASE_SCHEMES, RECORDINGS_SCHEMES, load
+from config.load import DATABASE_FORMS, RECORDINGS_FORMS, load
 from config.schema import Config, ConfigError
 from storage import blobs, database
+from storage.records import StorageError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "srs.toml"
 KEYS = [(section, key) for section, keys in msgspec.to_builtins(Config()).items() for key in keys]
@@ -213,6 +214,12 @@ def test_the_port_range_holds_a_pair(toml: Write, first: int, last: int, good: b
         ("storage.database", "sqlite://"),
         ("storage.database", "sqlite:///"),
         ("storage.database", "data/siprecd.db"),
+        ("storage.database", "postgresql://siprecd:secret@db"),
+        ("storage.database", "postgresql:///srs"),
+        ("storage.database", "postgresql://siprecd:secret@db:port/srs"),
+        ("storage.database", "postgresql://siprecd:se/secret@db/srs"),
+        ("storage.database", "postgresql://siprecd:se[secret@db/srs"),
+        ("storage.database", "postgresql+asyncpg://siprecd:secret@db/srs"),
         ("storage.recordings", "s3://secret@bucket"),
         ("storage.recordings", "file://"),
         ("storage.recordings", "data"),
@@ -223,6 +230,12 @@ def test_the_port_range_holds_a_pair(toml: Write, first: int, last: int, good: b
         ("sip.advertise", "host;tag=1"),
         ("api.listen", "8080"),
         ("api.listen", "http://127.0.0.1:8080"),
+        ("sip.ucid_header", "X-UCID: 1"),
+        ("sip.ucid_header", ""),
+        ("screen.session_id", "sessionId"),
+        ("screen.session_id", "$."),
+        ("screen.session_id", "$.a b"),
+        ("screen.method", "PUT"),
         ("storage.spool", "a\\u0000b"),
         ("sip.advertise", "a\\r\\nVia: b"),
     ],
@@ -235,9 +248,102 @@ def test_useless_values_are_refused(toml: Write, key: str, value: str) -> None:
     assert "secret" not in said
 
 
+DATABASE_URLS = [
+    "sqlite:///data/srs.db",
+    "sqlite:////data/srs.db",
+    "sqlite://data/srs.db",
+    "sqlite:data/srs.db",
+    "sqlite:///",
+    "postgresql://db/srs",
+    "postgresql://siprecd@db/srs",
+    "postgresql://siprecd:a%2Fb@db:5433/srs?ssl=require",
+    "postgresql://siprecd:a@b@[2001:db8::1]:5433/srs",
+    "postgresql://siprecd@/srs?host=/run/postgresql",
+    "postgresql://siprecd@/srs?host=",
+    "postgresql:///srs",
+    "postgresql://db",
+    "postgresql://db/",
+    "postgresql://db/a/b",
+    "postgresql://db:0x50/srs",
+    "postgresql://siprecd:a/b@db/srs",
+    "postgresql://[::1/srs",
+    "postgres://db/srs",
+    "Postgresql://db/srs",
+]
+
+
+@pytest.mark.parametrize("url", DATABASE_URLS)
+def test_a_database_url_is_taken_if_it_can_be_opened(toml: Write, url: str) -> None:
+    path = toml(f'[storage]\ndatabase = "{url}"')
+    try:
+        database.Database(url)
+    except StorageError:
+        assert ": storage.database: expected sqlite:///PATH or postgresql" in complaint(path)
+    else:
+        assert load(path, {}).storage.database == url
+
+
+@pytest.mark.parametrize("good", ["10.1.0.0/16", "192.0.2.7", "fd00::/8", "::1", "0.0.0.0/0"])
+def test_networks_that_may_be_notified(toml: Write, good: str) -> None:
+    assert load(toml(f'[notify]\nallow = ["{good}"]'), {}).notify.allow == [good]
+
+
+@pytest.mark.parametrize(
+    "bad", ["10.1.2.3/16", "10.1.0.0/33", "10.1.0.0-10.1.255.255", "localhost", "", "10.1", "::1/0"]
+)
+def test_what_is_no_network_is_refused(toml: Write, bad: str) -> None:
+    said = complaint(toml(f'[notify]\nallow = ["10.0.0.0/8", "{bad}"]'))
+    assert f"notify.allow: `{bad}` is not a network" in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://screens.example/start",
+        "https://screens.example:8443/start?screen={ip}&call={isr_id}",
+        "http://{ip}:8080/",
+        "http://[2001:db8::1]/{isr_id}",
+    ],
+)
+def test_urls_of_a_screen_recorder(toml: Write, url: str) -> None:
+    screen = load(toml(f'[screen]\nstart_url = "{url}"\nstop_url = "{url}"'), {}).screen
+    assert (screen.start_url, screen.stop_url) == (url, url)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://secret@screens.example/{call}", "unknown placeholder `{call}`"),
+        ("http://screens.example/{}", "unknown placeholder `{}`"),
+        ("http://screens.example/{ip", "expected http://"),
+        ("http://screens.example/{{ip}}", "expected http://"),
+        ("ftp://secret@screens.example/", "expected http://"),
+        ("screens.example/start", "expected http://"),
+        ("http:///start", "expected http://"),
+        ("http://screens.example:port/", "expected http://"),
+        ("http://screens.example:99999/", "expected http://"),
+        ("http://screens.example/a b", "expected http://"),
+        ("http://[::1/", "expected http://"),
+        ("HTTP://screens.example/ä", "expected http://"),
+    ],
+)
+def test_useless_urls_of_a_screen_recorder_are_refused(toml: Write, url: str, reason: str) -> None:
+    good = "http://screens.example/"
+    for key, start, stop in (("start_url", url, good), ("stop_url", good, url)):
+        said = complaint(toml(f'[screen]\nstart_url = "{start}"\nstop_url = "{stop}"'))
+        assert f": screen.{key}: {reason}" in said
+        assert "secret" not in said
+
+
+@pytest.mark.parametrize("key", ["start_url", "stop_url"])
+def test_screens_need_both_urls(toml: Write, key: str) -> None:
+    path = toml(f'[screen]\n{key} = "http://screens.example/"')
+    assert complaint(path).endswith("screen.stop_url: start_url and stop_url need each other")
+
+
 def test_known_schemes_are_those_of_the_storage_room() -> None:
-    assert set(DATABASE_SCHEMES) == set(database.SCHEMES)
-    assert set(RECORDINGS_SCHEMES) == set(blobs.SCHEMES)
+    assert set(DATABASE_FORMS) == set(database.SCHEMES)
+    assert set(RECORDINGS_FORMS) == set(blobs.SCHEMES)
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

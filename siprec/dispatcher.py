@@ -95,21 +95,27 @@ class Dispatcher:
         return safe
 
     async def raise_event(
-        self, event: str, ucid: str, called_aors: tuple[str, ...] | None, account: int
+        self,
+        event: str,
+        ucid: str,
+        called_aors: tuple[str, ...] | None,
+        account: int,
+        routes: frozenset[int] = frozenset(),
     ) -> int:
         """An event raised from outside: start the actions of its policies; how many there were.
 
-        `account`: only calls this account may see; 1: any. A call is found by UCID or ingress call
-        id; without one, policies whose actions need none still act. Destinations are not told:
-        nothing happened to a recording. Raises UnknownEvent, TooManyEvents.
+        `account`: only calls this account may see; 1: any. `routes`: only calls of these; none:
+        of any. A call is found by UCID or ingress call id; without one, policies whose actions need
+        none still act. Destinations are not told: nothing happened to a recording. Raises
+        UnknownEvent, TooManyEvents.
         """
         if not self._is_known(event, account):
             raise UnknownEvent("no policy is about such an event")
         if self.unfinished >= BACKLOG:
             raise TooManyEvents("actions of earlier events are still under way")
-        recording = await self._recording(ucid, account)
+        recording = await self._recording(ucid, Actor("event", "system", account, routes=routes))
         now = datetime.now(UTC)
-        return self._act(Occurrence(event, now, recording, called_aors=called_aors))
+        return self._act(Occurrence(event, now, recording, "success", called_aors, routes))
 
     def _is_known(self, event: str, account: int) -> bool:
         return event in BUILT_IN or any(
@@ -118,11 +124,10 @@ class Dispatcher:
             for policy in self._directory.entries.policies
         )
 
-    async def _recording(self, ucid: str, account: int) -> Recording:
-        """What is known of the call with this UCID or ingress call id."""
-        actor = Actor("event", "system", account)
+    async def _recording(self, ucid: str, actor: Actor) -> Recording:
+        """What `actor` may know of the call with this UCID or ingress call id."""
         now = datetime.now(UTC)
-        nothing = Recording("", "", "", "", now, account=account, route=0, ucid=ucid)
+        nothing = Recording("", "", "", "", now, account=actor.account, route=0, ucid=ucid)
         if not ucid:
             return nothing
         live = self._live(ucid, actor)
@@ -222,7 +227,8 @@ class Dispatcher:
 
 def _actor(action: Planned, occurrence: Occurrence) -> Actor:
     """A policy, with the reach of the call that it acts for: no account moves another's calls."""
-    return Actor(f"policy {action.policy}", "system", occurrence.recording.account)
+    account = occurrence.recording.account
+    return Actor(f"policy {action.policy}", "system", account, routes=occurrence.routes)
 
 
 def _of_live(nothing: Recording, live: LiveSession | None) -> Recording:

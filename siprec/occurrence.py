@@ -37,6 +37,8 @@ class Occurrence:
     result: Literal["success", "fail"] = "success"
     called_aors: tuple[str, ...] | None = None
     """Stated by who raised the event; None: those of the recording."""
+    routes: frozenset[int] = frozenset()
+    """Who raised the event reaches only calls of these routes; empty: of any."""
 
     @property
     def is_failure(self) -> bool:

@@ -483,6 +483,16 @@ async def test_nobody_moves_or_learns_of_another_accounts_call_by_an_event(desk:
     assert {(each.url, each.account) for each in desk.put} == {("https://x.example/?ani=", 100)}
 
 
+async def test_who_is_limited_to_routes_moves_calls_of_these_only(desk: Desk) -> None:
+    desk.recorder.add("mine", route=7)
+    desk.recorder.add("yours", route=8)
+    desk.has(policy("p", "Own", START, NOTIFY))
+    for call_id in ("mine", "yours"):
+        await desk.dispatcher.raise_event("Own", call_id, None, 100, frozenset({7}))
+    await desk.settled()
+    assert desk.recorder.done == [("mine", "start", "policy p")]
+
+
 async def test_events_are_refused_while_too_much_is_under_way(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

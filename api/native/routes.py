@@ -7,7 +7,7 @@ process; what they answer carries no packet figures for the same reason.
 from datetime import UTC, datetime
 from typing import Any
 
-from api.native import encode, events, recordings, wire
+from api.native import directory, encode, events, login, recordings, wire
 from api.typed import Call, Route
 from siprec.session import AlreadyInState
 
@@ -103,5 +103,7 @@ ROUTES: tuple[Route[Any], ...] = (
         problems=(404, 408, 413, 415, 503),
     ),
     *recordings.ROUTES,
+    *login.ROUTES,
+    *directory.ROUTES,
 )
 """Every operation of this dialect."""

@@ -12,9 +12,6 @@ from api.native import wire
         wire.FindSessions,
         wire.OneSession,
         wire.Control,
-        wire.FindRecordings,
-        wire.OneRecording,
-        wire.OneFile,
         wire.Watch,
     ],
 )

@@ -12,12 +12,20 @@ from urllib.parse import urlsplit
 import click
 
 from config.schema import Config
-from storage.database import SCHEMA, Database
+from storage.database import Database
 from storage.records import StorageError
+from storage.tables import SCHEMA
 
 FILES_PER_STREAM = 4
 """RTP and RTCP socket, each open in the control and in the media process."""
 LOW_DISK_BYTES = 1 << 30
+POSTGRESQL_ADVICE = {
+    "password": "Are user and password in [storage] database right?",
+    "does not exist": "Make it: createuser, then createdb --owner USER --encoding UTF8 NAME",
+    "pg_hba.conf": "Admit this machine there.",
+    "too many": "Raise max_connections: siprecd uses up to 5.",
+}
+"""Words in what PostgreSQL says -> what to do about it."""
 
 
 class Problem(Exception):
@@ -116,15 +124,29 @@ async def _database(config: Config) -> bool:
     try:
         version = await database.version()
     except StorageError as error:
-        click.echo(f"FAILED   database: {error}")
+        click.echo(f"FAILED   database: {error}. {_advice(config.storage.database, str(error))}")
         return False
     finally:
         await database.close()
     if version is None:
         folder = Path(config.storage.database.removeprefix("sqlite:///")).parent
         return _report("database", lambda: f"will be created in {_folder(folder)}")
-    if version > SCHEMA:
-        click.echo(f"FAILED   database: schema {version} is newer than {SCHEMA}: update siprecd")
-        return False
-    click.echo(f"ok       database: schema {version}")
-    return True
+    return _report("database", lambda: _schema(version))
+
+
+def _advice(url: str, reason: str) -> str:
+    """What to do about a database that does not answer, as far as can be told."""
+    if url.startswith("sqlite:"):
+        return "Is it a file of siprecd, and may this user write it?"
+    found = (advice for words, advice in POSTGRESQL_ADVICE.items() if words in reason)
+    return next(found, "Is the server running, and is its address in [storage] database right?")
+
+
+def _schema(version: str) -> str:
+    if version.isdecimal() and version > SCHEMA:
+        raise Problem(f"schema {version} is newer than {SCHEMA}: update siprecd")
+    if version and not version.isdecimal():
+        raise Problem(f"schema {version} is not that of a catalogue; name another database")
+    if version < SCHEMA:
+        return f"schema {version or 'none'}, the start will bring it to {SCHEMA}"
+    return f"schema {version}"

@@ -10,6 +10,8 @@ import pytest
 
 from config.schema import Api, Config, Media, Sip, Storage
 from siprec.check import check
+from storage.tables import SCHEMA
+from tests.storage.postgres import Server
 
 
 @pytest.fixture
@@ -97,6 +99,64 @@ def test_a_database_of_a_later_version_is_named(
     database.close()
     status, text = run(free, capsys)
     assert status == 1 and "schema 9999 is newer" in text
+
+
+def test_a_database_of_an_earlier_version_passes(
+    free: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite3.connect(tmp_path / "siprecd.db") as database:
+        database.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        database.execute("INSERT INTO alembic_version VALUES ('0001')")
+    database.close()
+    status, text = run(free, capsys)
+    assert status == 0
+    assert f"ok       database: schema 0001, the start will bring it to {SCHEMA}" in text
+
+
+def test_the_outbox_of_a_node_is_not_taken_for_a_catalogue(
+    free: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite3.connect(tmp_path / "siprecd.db") as database:
+        database.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        database.execute("INSERT INTO alembic_version VALUES ('outbox_0001')")
+    database.close()
+    status, text = run(free, capsys)
+    assert status == 1 and "FAILED   database: schema outbox_0001 is not that of" in text
+
+
+def on(url: str, free: Config) -> Config:
+    storage = Storage(url, free.storage.recordings, free.storage.spool)
+    return Config(sip=free.sip, api=free.api, storage=storage)
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password(
+    free: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        status, text = run(on(f"postgresql://siprecd:secret@127.0.0.1:{port}/srs", free), capsys)
+    assert status == 1 and f"FAILED   database: postgresql://127.0.0.1:{port}/srs: " in text
+    assert "Is the server running" in text and "secret" not in text
+
+
+@pytest.mark.databases
+def test_a_server_without_the_database_is_told_apart(
+    free: Config, postgres_server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, text = run(on(postgres_server.at("nowhere"), free), capsys)
+    assert status == 1
+    assert '"nowhere" does not exist. Make it: createuser, then createdb' in text
+
+
+@pytest.mark.databases
+def test_a_database_on_a_server_passes(
+    free: Config, postgres_url: str, postgres_bare_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, text = run(on(postgres_url, free), capsys)
+    assert status == 0 and f"ok       database: schema {SCHEMA}\n" in text
+    status, text = run(on(postgres_bare_url, free), capsys)
+    assert status == 0 and "ok       database: schema none, the start will bring it to" in text
 
 
 def test_a_narrow_port_range_is_a_caution(free: Config, capsys: pytest.CaptureFixture[str]) -> None:

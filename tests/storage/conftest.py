@@ -28,7 +28,6 @@ from storage.records import (
     StreamRecord,
     SupplementalFile,
 )
-from tests.storage import postgres
 
 DATABASES = ("sqlite", "postgresql")
 T0 = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
@@ -140,38 +139,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "siprecd.db"
 
 
-@pytest.fixture(scope="session")
-def run_id(testrun_uid: str, worker_id: str) -> tuple[str, str]:
-    """Of this run of the tests, of this process in it; both fit into names."""
-    return testrun_uid[:12], worker_id
-
-
-@pytest.fixture(scope="session")
-def postgres_server(
-    run_id: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[postgres.Server]:
-    """A PostgreSQL server that outlives the test: only databases on it may be broken."""
-    run, worker = run_id
-    folder = tmp_path_factory.getbasetemp()
-    lock = (folder if worker == "master" else folder.parent) / "postgres.lock"
-    with postgres.shared(run, lock) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def postgres_template(postgres_server: postgres.Server, run_id: tuple[str, str]) -> Iterator[str]:
-    """Name of a migrated PostgreSQL database."""
-    with postgres.template(postgres_server, "siprecd_{}_{}".format(*run_id)) as name:
-        yield name
-
-
-@pytest.fixture
-def postgres_url(postgres_server: postgres.Server, postgres_template: str) -> Iterator[str]:
-    """URL of a PostgreSQL database with all its tables, empty."""
-    with postgres.copy(postgres_server, postgres_template, postgres_template) as url:
-        yield url
-
-
 @pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.databases) for kind in DATABASES])
 def kind(request: pytest.FixtureRequest) -> str:
     """Each kind of database in turn. A module about one kind has a fixture of this name."""
@@ -187,15 +154,11 @@ def url(kind: str, request: pytest.FixtureRequest, path: Path) -> str:
 
 
 @pytest.fixture
-def bare_url(kind: str, request: pytest.FixtureRequest, path: Path) -> Iterator[str]:
+def bare_url(kind: str, request: pytest.FixtureRequest, path: Path) -> str:
     """URL of a database without any table."""
     if kind == "sqlite":
-        yield f"sqlite:///{path}"
-        return
-    server: postgres.Server = request.getfixturevalue("postgres_server")
-    prefix = "siprecd_bare_{}_{}".format(*request.getfixturevalue("run_id"))
-    with postgres.copy(server, "template1", prefix) as url:
-        yield url
+        return f"sqlite:///{path}"
+    return str(request.getfixturevalue("postgres_bare_url"))
 
 
 @pytest.fixture

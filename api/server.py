@@ -19,9 +19,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from api import problem
-from api.auth import Authenticator
+from api.auth import Authenticator, Failures
 from api.health import Doctor, Health
-from api.native import events, routes, wire
+from api.native import events, login, routes, wire
 from api.openapi import document
 from api.services import Services
 from api.typed import ACTOR, Call, Endpoint, Nothing, Route
@@ -110,9 +110,10 @@ class ApiServer:
     def _application(self, services: Services) -> web.Application:
         app = web.Application(middlewares=[_guarded], client_max_size=self._limits.body_bytes)
         app[events.OPEN] = WeakSet()
+        app[login.FAILURES] = Failures(login.FAILURES_PER_MINUTE)
         app.on_shutdown.append(events.close_all)
         app.on_response_prepare.append(_secure)
-        authenticator = Authenticator(services.keys)
+        authenticator = Authenticator(services.keys, services.users)
         for route in _routes(self._doctor):
             endpoint = Endpoint(route, services, authenticator, self._limits.body_s)
             for method in route.methods:

@@ -74,12 +74,10 @@ async def srs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Srs]:
     """A recorder with a directory, keys of two accounts, and a user of the first."""
     folder = tmp_path_factory.mktemp("srs")
     (folder / "directory.toml").write_text(DIRECTORY)
-    async with Srs(folder, SRS_ROUTE_SEED="seed") as recorder:
-        await recorder.command("directory", "apply", "directory.toml")
-        await recorder.command("user", "password", "pay@shop.example", stdin=SECRET + "\n")
-        async with asyncio.timeout(20):
-            while (await status(recorder, "GET", "directory/accounts/200")) != 200:
-                await asyncio.sleep(0.1)
+    recorder = Srs(folder, SRS_ROUTE_SEED="seed")
+    await recorder.command("directory", "apply", "directory.toml")
+    await recorder.command("user", "password", "pay@shop.example", stdin=SECRET + "\n")
+    async with recorder:
         yield recorder
 
 

@@ -27,7 +27,7 @@ bench: install
 	$(BIN)/python -m tests.bench
 
 demo: install
-	$(BIN)/python -m examples.demo
+	$(BIN)/python -m examples.demo $(if $(DIRECTORY),--directory $(DIRECTORY))
 
 run: install
 	$(BIN)/siprecd serve

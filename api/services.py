@@ -6,6 +6,7 @@ from siprec.dispatcher import Dispatcher
 from siprec.feed import EventFeed
 from siprec.library import Library
 from siprec.recorder import Recorder
+from siprec.screen import Screens
 from storage.blobs.base import BlobStore
 from storage.catalog import Catalog
 from storage.directory import Directory
@@ -22,6 +23,7 @@ class Services:
     recorder: Recorder
     library: Library
     dispatcher: Dispatcher
+    screens: Screens
     feed: EventFeed
     directory: Directory
     users: Users

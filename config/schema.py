@@ -134,7 +134,8 @@ class Notify(Struct, frozen=True, forbid_unknown_fields=True):
 class Screen(Struct, frozen=True, forbid_unknown_fields=True):
     """`[screen]`: the recorder of agents' screens, if there is one.
 
-    `{ip}` and `{isr_id}` are replaced in the URLs, percent-encoded.
+    `{ip}` and `{isr_id}` are replaced in the URLs, percent-encoded; as the host, `{ip}` becomes the
+    bare address.
     """
 
     start_url: str = ""

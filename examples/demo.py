@@ -1,12 +1,15 @@
 """The demonstration: a recorded call whose spoken card number is not in the recording.
 
     make demo
+    make demo DIRECTORY=examples/directory.toml
 
 Starts a recorder, calls it with two speaking parties, pauses the recording over HTTP while the card
 number is read out, and checks the files. Leaves `demo/call.wav`, `demo/call.mp3` and
-`demo/waveform.png`. Exit status 1 if a check failed.
+`demo/waveform.png`. With a directory it also starts a receiver of notifications and makes the calls
+of `examples/tour.py`. Exit status 1 if a check failed.
 """
 
+import argparse
 import asyncio
 import hashlib
 import io
@@ -15,6 +18,7 @@ import tempfile
 import time
 import wave
 from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +32,14 @@ from examples.rtp import FRAME_SAMPLES, Packet, g711_table
 from examples.service import Service, ServiceError
 from examples.sip import Agent, CallError
 from examples.src import RecordingClient, describe
+from examples.tour import SECRET, told, tour
+from examples.webhook import Notice, receiving
 
 PAUSE_S, RESUME_S, CALL_S = 4.0, 7.0, 12.0
 RATE_HZ = 8000
 OUTPUT = Path("demo")
+WEBHOOK_PORT = 8099
+"""Where the destinations of `examples/directory.toml` are."""
 PARTIES = ("caller (left)", "callee (right)")
 LIKENESS = 0.99
 """Least correlation of what was recorded with what was played."""
@@ -230,17 +238,32 @@ def table(recording: dict[str, Any]) -> str:
     return "\n".join(f"  {name:<10} {value}" for name, value in rows)
 
 
-async def demonstrate() -> int:
+def brief(notice: Notice) -> str:
+    """A notification on one line, without what is always there."""
+    told_of = notice.parameters
+    about = told_of.get("EVENT") or told_of.get("event", "")
+    called = told_of.get("CALLED_AORS") or told_of.get("calledAors", "")
+    return f"webhook: {notice.method} {notice.target.partition('?')[0]}: {about} of {called}"
+
+
+async def demonstrate(directory: Path | None) -> int:
     """The whole show; the exit status."""
-    step = Steps()
-    with tempfile.TemporaryDirectory(prefix="siprecd-demo-") as folder:
-        async with Service(Path(folder)) as service:
+    step, outcomes = Steps(), list[tuple[str, bool]]()
+    async with AsyncExitStack() as stack:
+        if directory:
+            told_of = receiving(WEBHOOK_PORT, SECRET, lambda notice: step(brief(notice)))
+            receiver = await stack.enter_async_context(told_of)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="siprecd-demo-")))
+        async with Service(folder, directory=directory) as service:
             step(f"siprecd serve: {service.uri}, API {service.url}")
             recording, evidence = await gather(service, step)
+            outcomes += judge(evidence)
+            if directory:
+                outcomes += await tour(service, step)
+                outcomes += await told(receiver.notices)
         step("SIGTERM: siprecd has stopped")
     draw(evidence, OUTPUT / "waveform.png")
     print(f"\n{table(recording)}\n")
-    outcomes = list(judge(evidence))
     for text, passed in outcomes:
         print(f"  {'ok  ' if passed else 'FAIL'} {text}")
     print(f"\nListen to {OUTPUT}/call.wav and {OUTPUT}/call.mp3; look at {OUTPUT}/waveform.png.")
@@ -249,9 +272,11 @@ async def demonstrate() -> int:
 
 def main() -> int:
     """Run as a program."""
+    options = argparse.ArgumentParser(description="Record a call and check what is in it.")
+    options.add_argument("--directory", type=Path, help="a directory file to run with")
     OUTPUT.mkdir(exist_ok=True)
     try:
-        return asyncio.run(demonstrate())
+        return asyncio.run(demonstrate(options.parse_args().directory))
     except* (ServiceError, CallError, OSError, TimeoutError) as errors:
         print(f"the demonstration failed: {errors.exceptions[0]}", file=sys.stderr)
     return 1

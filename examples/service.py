@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +33,9 @@ database = "sqlite:///{folder}/siprecd.db"
 recordings = "file://{folder}/recordings"
 spool = "{folder}/spool"
 
+[notify]
+allow = ["127.0.0.1/32"]
+
 [log]
 level = "warning"
 """
@@ -42,10 +46,16 @@ class ServiceError(Exception):
 
 
 class Service:
-    """A running recorder; use it with `async with`. `folder` is made and kept."""
+    """A running recorder; use it with `async with`. `folder` is made and kept.
 
-    def __init__(self, folder: Path, *, answer_delay_ms: int = 5) -> None:
+    `directory`: a directory file to apply before it starts.
+    """
+
+    def __init__(
+        self, folder: Path, *, answer_delay_ms: int = 5, directory: Path | None = None
+    ) -> None:
         self.folder = folder
+        self._directory = directory
         self.uri, self.tcp_uri, self.url = "", "", ""
         """Where it listens, once it does: SIP over UDP, over TCP, and HTTP."""
         self.log = folder / "siprecd.log"
@@ -63,7 +73,9 @@ class Service:
 
     async def __aenter__(self) -> Self:
         self._write_config()
-        key = await self._add_key()
+        key = (await self.run("apikey", "add", "owner", "--role", "admin")).split()[-1]
+        if self._directory:
+            await self.run("directory", "apply", str(self._directory.resolve()))
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self.command("serve"), stdout=log, stderr=log, env=environment()
@@ -101,15 +113,19 @@ class Service:
         )
         (self.folder / "srs.toml").write_text(text)
 
-    async def _add_key(self) -> str:
-        words = self.command("apikey", "add", "owner", "--role", "admin")
+    async def run(self, *words: str) -> str:
+        """What a `siprecd` command prints. Raises ServiceError if it fails."""
         process = await asyncio.create_subprocess_exec(
-            *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+            *self.command(*words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
         )
         shown, trouble = await process.communicate()
         if process.returncode:
-            raise ServiceError(f"siprecd apikey add: {trouble.decode()}")
-        return shown.decode().split()[-1]
+            raise ServiceError(f"siprecd {' '.join(words)}: {trouble.decode()}")
+        return shown.decode()
 
     async def _ready(self) -> None:
         while self._process is not None and self._process.returncode is None:
@@ -125,7 +141,7 @@ class Service:
         async with self.http.get(f"/srs/v1/{path}", params=query) as response:
             return self._json(path, response.status, await response.read())
 
-    async def post(self, path: str, body: dict[str, str] | None = None) -> Any:
+    async def post(self, path: str, body: Mapping[str, str | bool] | None = None) -> Any:
         """JSON of a POST under `/srs/v1`. Raises ServiceError on any other answer than 200."""
         async with self.http.post(f"/srs/v1/{path}", json=body or {}) as response:
             return self._json(path, response.status, await response.read())

@@ -41,8 +41,8 @@ class Notice:
 
     def __str__(self) -> str:
         shown = {None: "unsigned", True: "signature ok", False: "SIGNATURE WRONG"}[self.signed]
-        named = " ".join(f"{name}={value}" for name, value in self.parameters.items() if value)
-        return f"{self.method} {self.target.partition('?')[0]} ({shown}) {named}"
+        named = "".join(f"\n  {name}={value}" for name, value in self.parameters.items() if value)
+        return f"{self.method} {self.target.partition('?')[0]} ({shown}){named}"
 
 
 @dataclass(slots=True)

@@ -175,6 +175,7 @@ async def _drain(drain_s: int, recorder: Recorder, sip: SipServer, stop: _Stop) 
 async def _write_out(node: Rooms, stop: _Stop) -> None:
     """Wait until every file is whole and booked; what is not, the next start finishes."""
     await _until(lambda: not node.archive.unfinished, WRITE_OUT_S, stop)
+    await _until(lambda: not node.services.dispatcher.unfinished, FAREWELL_S, stop)
     await node.books.writer.drain(FAREWELL_S)
 
 

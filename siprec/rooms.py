@@ -149,7 +149,8 @@ def _rooms(
     recorder = Recorder(config, engine, archive, books.directory, feed, spawn)
     courier = Courier(books.outbox, books.directory, config.notify, outbound)
     driver = HttpTemplateDriver(config.screen, outbound) if config.screen.start_url else None
-    dispatcher = Dispatcher(books.directory, courier.put, Screens(driver, books.directory), spawn)
+    screens = Screens(driver, books.directory)
+    dispatcher = Dispatcher(books.directory, courier.put, screens, spawn)
     dispatcher.recorder, dispatcher.library = recorder, library
     recorder.journal.on_occurrence = dispatcher.tell
     library.live, library.annotate_live = recorder.open_recording, recorder.annotate
@@ -157,6 +158,7 @@ def _rooms(
         recorder,
         library,
         dispatcher,
+        screens,
         feed,
         books.directory,
         books.users,

@@ -50,7 +50,7 @@ async def raise_event(call: Call[wire.RaiseEvent]) -> wire.Raised:
     aors = tuple(ask.called_aors) or None
     try:
         actions = await call.services.dispatcher.raise_event(
-            ask.event, ask.ucid, aors, call.actor.account
+            ask.event, ask.ucid, aors, call.actor.account, call.actor.routes
         )
     except UnknownEvent as error:
         raise ApiError(HTTPStatus.NOT_FOUND, str(error)) from None

@@ -68,7 +68,11 @@ class Hook:
 
     def events(self, call_id: str) -> list[str]:
         """What was told of a call, repetitions left out, in the order it came."""
-        once = {event_id: told for event_id, _, told in self.seen if told.get("call") == call_id}
+        once = {
+            event_id: told
+            for event_id, path, told in self.seen
+            if path == "/hook" and told["call"] == call_id
+        }
         return [told["event"] for told in once.values()]
 
 

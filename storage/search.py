@@ -77,7 +77,7 @@ def criteria(query: RecordingQuery) -> list[Criterion]:
         *_supplement(query),
         *_numbers("route", NUMBERS, query.routes),
         *_numbers("account", NUMBERS, query.accounts),
-        *_column("status", [] if query.status is None else [query.status]),
+        *_column("status", [] if query.status is None else [plain(query.status)]),
     ]
 
 

@@ -1,28 +1,41 @@
 import asyncio
 import resource
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import Engine, event, select, text
 
+from storage import search
 from storage.catalog import Catalog
 from storage.database import Database
 from storage.records import (
     AuditEntry,
+    Extension,
+    FileRecord,
     InvalidQuery,
+    Page,
     Participant,
     Recording,
     RecordingQuery,
+    SiprecSession,
     StorageError,
     StorageUnavailable,
+    StreamRecord,
+    SupplementalFile,
     UnknownRecording,
 )
-from storage.tables import attributes, audit
+from storage.tables import TEXTS, attributes, audit
+from storage.text import clean, index_key, without_scheme
 from tests.storage.recordings import T0, recording
+
+NAIVE = datetime(2026, 1, 1)
 
 
 async def ids(catalog: Catalog, query: RecordingQuery) -> list[str]:
@@ -131,44 +144,300 @@ async def test_text_no_database_takes_is_stored_readably(catalog: Catalog) -> No
     assert await ids(catalog, RecordingQuery(call_id="\udcff")) == ["rec-0001"]
 
 
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        (RecordingQuery(), ["d", "c", "b", "a"]),
-        (RecordingQuery(status="complete"), ["d", "b"]),
-        (RecordingQuery(call_id="call-2"), ["c", "b"]),
-        (RecordingQuery(session_id="ses-9"), ["a"]),
-        (RecordingQuery(aor="sip:bob@example.com"), ["c", "a"]),
-        (RecordingQuery(aor="sip:bob@EXAMPLE.com"), []),
-        (RecordingQuery(aor="sip:bob%"), []),
-        (RecordingQuery(started_after=T0 + timedelta(seconds=2)), ["d", "c"]),
-        (RecordingQuery(started_before=T0 + timedelta(seconds=2)), ["b", "a"]),
-        (
-            RecordingQuery(
-                started_after=T0 + timedelta(microseconds=1),
-                started_before=T0 + timedelta(seconds=2, microseconds=1),
-            ),
-            ["c", "b"],
+FEW = ("", "x", "y")
+"""So few values that many recordings share them."""
+
+
+def some_recording(random: Random, n: int) -> Recording:
+    def one() -> str:
+        return random.choice(FEW)
+
+    def extensions() -> tuple[Extension, ...]:
+        return (Extension(random.choice("pq"), (one(), one())),) if random.random() < 0.5 else ()
+
+    video = SupplementalFile(1, random.choice(("video", "map")), "v", FileRecord("v", "v", 1, ""))
+    texts: dict[str, Any] = {name: one() for name in TEXTS}
+    return Recording(
+        f"r{n:03}",
+        status=random.choice(("recording", "complete")),
+        started_at=T0 + timedelta(seconds=random.randrange(20)),
+        account=random.randrange(1, 4),
+        route=random.randrange(1, 4),
+        **texts,
+        from_aor=f"sip:{one()}",
+        custom={name: one() for name in random.sample("pq", random.randrange(3))},
+        siprec_sessions=(SiprecSession(one(), None, extensions()),),
+        participants=(
+            Participant("p", random.choice(("sip:", "SIPS:", "")) + one(), "", extensions()),
         ),
-        (RecordingQuery(status="complete", call_id="call-2"), ["b"]),
-        (RecordingQuery(status="complete", aor="sip:bob@example.com"), []),
+        streams=(StreamRecord("s", "1", extensions=extensions()),),
+        supplemental_files=(video,) if random.random() < 0.5 else (),
+    )
+
+
+def some_query(random: Random) -> RecordingQuery:
+    def one() -> str:
+        return random.choice(FEW)
+
+    possible: dict[str, Any] = {
+        **{name: one() for name in TEXTS},
+        "number": random.randrange(60),
+        "any_ucid": one(),
+        "siprec_session_id": one(),
+        "status": random.choice(("recording", "complete")),
+        "aor": random.choice(("sip:x", "y", "sips:y")),
+        "custom": {random.choice("pq"): one()},
+        "extensions": {random.choice("pq"): one()},
+        "accounts": frozenset(random.sample(range(4), random.randrange(4))),
+        "routes": frozenset(random.sample(range(40), random.randrange(30))),
+        "has_video": random.random() < 0.5,
+        "audio_only": random.random() < 0.5,
+        "started_after": T0 + timedelta(seconds=random.randrange(20)),
+        "started_before": T0 + timedelta(seconds=random.randrange(20)),
+    }
+    names = random.sample([*possible], random.randrange(4))
+    query = RecordingQuery(**{name: possible[name] for name in names})
+    return replace(query, limit=random.choice((5, 100)), oldest_first=random.random() < 0.5)
+
+
+def matches(record: Recording, query: RecordingQuery) -> bool:
+    """What a query means, said once more and without a database."""
+    parts: list[Any] = [*record.siprec_sessions, *record.participants, *record.streams]
+    said = {(e.name, value) for part in parts for e in part.extensions for value in e.values}
+    aors = {record.from_aor, record.to_aor, *(party.aor for party in record.participants)}
+    kinds = {file.kind for file in record.supplemental_files}
+    wanted = (*TEXTS, "number", "status")
+    return all(
+        [
+            *(getattr(query, name) in (None, getattr(record, name)) for name in wanted),
+            query.any_ucid is None or query.any_ucid in (record.ucid, record.call_id),
+            query.siprec_session_id in (None, *record.siprec_session_ids),
+            query.aor is None or without_scheme(query.aor) in map(without_scheme, aors),
+            query.custom.items() <= record.custom.items(),
+            query.extensions.items() <= said,
+            query.accounts is None or record.account in query.accounts,
+            query.routes is None or record.route in query.routes,
+            query.has_video in (None, "video" in kinds),
+            query.audio_only in (None, not kinds),
+            query.started_after is None or record.started_at >= query.started_after,
+            query.started_before is None or record.started_at < query.started_before,
+        ]
+    )
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_what_matches_is_found_page_by_page_in_order(catalog: Catalog, seed: int) -> None:
+    random = Random(seed)
+    records = [some_recording(random, n) for n in range(60)]
+    numbers = await catalog.save(*records)
+    records = [replace(each, number=numbers[each.id]) for each in records]
+    records.sort(key=lambda each: (each.started_at, each.number))
+    sizes = set()
+    for query in (some_query(random) for _ in range(40)):
+        expected = [each.id for each in records if matches(each, query)]
+        if not query.oldest_first:
+            expected.reverse()
+        assert await ids(catalog, query) == expected, query
+        sizes.add(min(len(expected), 5))
+    assert sizes >= {0, 1, 5}, "queries with few and with many answers were tried"
+
+
+@pytest.mark.parametrize("query", [{"custom": {"p": "x"}}, {"dnis": "x"}, {}], ids=str)
+async def test_the_criterion_that_fewest_meet_leads(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, query: dict[str, Any]
+) -> None:
+    led: list[object] = []
+    page = search.page
+
+    def noted(asked: RecordingQuery, criteria: Any, first: Any) -> Any:
+        led.append(first and [*criteria].index(first))
+        return page(asked, criteria, first)
+
+    monkeypatch.setattr(search, "page", noted)
+    await catalog.save(*(recording(f"r{n}", n, account=1, dnis="y", custom={}) for n in range(5)))
+    await catalog.save(recording("z", account=1, dnis="x", custom={"p": "x"}))
+    await catalog.find(RecordingQuery(accounts=frozenset({1}), **query))
+    assert led == [0]
+    await catalog.find(RecordingQuery(accounts=frozenset({2}), dnis="y"))
+    assert led == [0, 1]
+    await catalog.find(RecordingQuery())
+    assert led == [0, 1, None]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        RecordingQuery(accounts=frozenset({2**31, 2**70, -1})),
+        RecordingQuery(routes=frozenset({2**40})),
+        RecordingQuery(routes=frozenset()),
+        RecordingQuery(accounts=frozenset()),
+        RecordingQuery(number=2**63),
+        RecordingQuery(number=-(2**70)),
+        RecordingQuery(has_video=True, audio_only=True),
     ],
 )
-@pytest.mark.parametrize("limit", [1, 3, 1000])
-async def test_filters(
-    catalog: Catalog,
-    query: RecordingQuery,
-    expected: list[str],
-    limit: int,
+async def test_what_no_recording_can_be_is_not_found(
+    catalog: Catalog, query: RecordingQuery
 ) -> None:
-    bob = (Participant("p1", "sip:bob@example.com"), Participant("p2", "sip:bob@example.com"))
-    await catalog.save(
-        recording("c", 2, call_id="call-2", participants=bob),
-        recording("a", 0, call_id="call-1", session_id="ses-9", participants=bob),
-        recording("d", 3, status="complete"),
-        recording("b", 1, call_id="call-2", status="complete"),
+    await catalog.save(recording())
+    assert await ids(catalog, query) == []
+
+
+HOSTILE = (
+    "' OR '1'='1",
+    "x'; DROP TABLE recordings; --",
+    '" OR 1=1 --',
+    "%",
+    "_",
+    "r*",
+    "?",
+    "$1",
+    ":ids",
+    "%(ids)s",
+    "__[POSTCOMPILE_ids]",
+    "\\'",
+    "x') UNION SELECT * FROM api_keys --",
+    "a\x00b",
+    "\udcff",
+    "𝒳" * 3000,
+    "é",
+    "e\u0301",
+    " x ",
+    "X",
+)
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=ascii)
+async def test_values_and_names_are_never_read_as_anything_else(
+    catalog: Catalog, value: str
+) -> None:
+    texts: dict[str, Any] = dict.fromkeys(TEXTS, value)
+    extension = Extension(value, (value,))
+    hostile = recording(
+        "hostile",
+        **texts,
+        custom={value: value},
+        participants=(Participant("p", value, value, (extension,)),),
+        siprec_sessions=(SiprecSession(value),),
     )
-    assert await ids(catalog, replace(query, limit=limit)) == expected
+    others: dict[str, Any] = dict.fromkeys(TEXTS, "x")
+    plain_one = recording("plain", custom={"a": "x"}, **others)
+    await catalog.save(hostile, plain_one)
+    queries = [
+        *(RecordingQuery(**{name: value}) for name in TEXTS),  # type: ignore[arg-type]
+        RecordingQuery(any_ucid=value),
+        RecordingQuery(siprec_session_id=value),
+        RecordingQuery(aor=value),
+        RecordingQuery(custom={value: value}),
+        RecordingQuery(extensions={value: value}),
+        RecordingQuery(dnis=value, custom={value: value}, accounts=frozenset({7})),
+    ]
+    for query in queries:
+        assert await ids(catalog, query) == ["hostile"], query
+    assert await ids(catalog, RecordingQuery(status=value)) == []
+    assert await ids(catalog, RecordingQuery(custom={"a": value})) == []
+    assert await ids(catalog, RecordingQuery(custom={value: "x"})) == []
+    assert await catalog.get("hostile") == clean(hostile)
+    assert await catalog.count() == 2
+
+
+async def test_long_values_are_kept_whole_and_told_apart(catalog: Catalog) -> None:
+    long = "x" * 60_000
+    first = recording("a", call_id=f"{long}1", filename=f"{long}1", custom={f"{long}1": f"{long}1"})
+    other = recording("b", call_id=f"{long}2", filename=f"{long}2", custom={f"{long}1": f"{long}2"})
+    await catalog.save(first, replace(other, number=2))
+    assert [await catalog.get("a"), await catalog.get("b")] == [first, replace(other, number=2)]
+    assert await ids(catalog, RecordingQuery(call_id=f"{long}1")) == ["a"]
+    assert await ids(catalog, RecordingQuery(custom={f"{long}1": f"{long}2"})) == ["b"]
+    assert await ids(catalog, RecordingQuery(call_id=index_key(f"{long}1"))) == []
+    assert await ids(catalog, RecordingQuery(custom={f"{long}2": f"{long}2"})) == []
+    await catalog.save(replace(first, call_id="short"))
+    assert (await catalog.get("a")).call_id == "short"
+
+
+async def test_a_recording_with_thousands_of_attributes_is_saved(catalog: Catalog) -> None:
+    values = tuple(f"value{n}" for n in range(5000))
+    party = Participant("p", "sip:x", extensions=(Extension("apkt:header", values),))
+    await catalog.save(recording(participants=(party,)))
+    assert await ids(catalog, RecordingQuery(extensions={"apkt:header": "value4999"})) == [
+        "rec-0001"
+    ]
+
+
+async def test_numbers_are_given_once_in_order_and_never_again(catalog: Catalog) -> None:
+    first = await catalog.save(*(recording(f"r{n}", number=0) for n in range(3)))
+    assert first == {"r0": 1, "r1": 2, "r2": 3}
+    again = await catalog.save(recording("r3", number=0), recording("r1", number=77))
+    assert again == {"r1": 2, "r3": 4}
+    assert (await catalog.get("r1")).number == 2
+    await catalog.delete("r3")
+    assert await catalog.save(recording("r4"), recording("r3")) == {"r4": 5, "r3": 6}
+
+
+async def test_a_save_that_fails_gives_no_number(catalog: Catalog) -> None:
+    with pytest.raises(StorageError):
+        await catalog.save(recording("broken", started_at=NAIVE))
+    assert await catalog.save(recording("good")) == {"good": 1}
+
+
+async def test_two_nodes_never_give_the_same_number(url: str) -> None:
+    nodes = [Database(url) for _ in range(2)]
+    await nodes[0].migrate()
+    given: list[int] = []
+
+    async def save(node: int) -> None:
+        for n in range(20):
+            numbers = await Catalog(nodes[node]).save(recording(f"{node}-{n}"))
+            given.extend(numbers.values())
+
+    async with asyncio.TaskGroup() as group:
+        for node in range(2):
+            group.create_task(save(node))
+    assert sorted(given) == [*range(1, 41)]
+    for database in nodes:
+        await database.close()
+
+
+@contextmanager
+def statements() -> Iterator[list[tuple[str, Any]]]:
+    """What databases are asked, with the values."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+WRITES = ("INSERT", "UPDATE", "DELETE")
+
+
+async def test_a_change_writes_what_changed_and_no_more(catalog: Catalog) -> None:
+    await catalog.save(recording(history=()))
+    with statements() as asked:
+        await catalog.save(recording(history=()))
+        assert not [sql for sql, _ in asked if sql.startswith(WRITES)]
+        await catalog.save(recording(history=(), status="complete", duration_ms=1))
+    (change,) = [sql for sql, _ in asked if sql.startswith(WRITES)]
+    named = {word.partition("=")[0] for word in change.partition(" WHERE ")[0].split()}
+    assert named >= {"status", "duration_ms"}
+    assert not named & {"dnis", "streams", "number"}
+
+
+async def test_attributes_follow_what_they_were_made_of(catalog: Catalog) -> None:
+    await catalog.save(recording("a", custom={"p": "x"}), recording("b", custom={"p": "x"}))
+    moved = recording("a", second=60, account=9, custom={"p": "x"})
+    await catalog.save(moved)
+    assert await ids(catalog, RecordingQuery(custom={"p": "x"})) == ["a", "b"]
+    mine = RecordingQuery(custom={"p": "x"}, accounts=frozenset({9}))
+    assert await ids(catalog, mine) == ["a"]
+    await catalog.save(replace(moved, custom={}, streams=(), participants=(), siprec_sessions=()))
+    assert await ids(catalog, RecordingQuery(custom={"p": "x"})) == ["b"]
+    assert await ids(catalog, RecordingQuery(extensions={"apkt:realm": "peer1"})) == ["b"]
 
 
 async def test_pages_neither_repeat_nor_skip_while_rows_come_and_go(catalog: Catalog) -> None:
@@ -201,9 +470,6 @@ async def test_limits_out_of_range(catalog: Catalog, limit: int) -> None:
         await catalog.find(RecordingQuery(limit=limit))
 
 
-NAIVE = datetime(2026, 1, 1)
-
-
 @pytest.mark.parametrize(
     "query", [RecordingQuery(started_after=NAIVE), RecordingQuery(started_before=NAIVE)]
 )
@@ -234,6 +500,94 @@ async def test_paused_calls(catalog: Catalog) -> None:
     )
     found = {one.id for one in await catalog.paused_calls(T0)}
     assert found == {"ended-late", "never-ended", "ended-on-the-dot"}
+
+
+async def test_due_are_finished_recordings_that_may_go_oldest_first(catalog: Catalog) -> None:
+    old: dict[str, Any] = {"account": 2, "route": 3, "status": "complete"}
+    end = T0 + timedelta(seconds=100)
+    await catalog.save(
+        recording("late", 50, **old, ended_at=end - timedelta(microseconds=1)),
+        recording("early", 60, **old, ended_at=end - timedelta(seconds=50)),
+        recording(
+            "failed", 60, **(old | {"status": "failed"}), ended_at=end - timedelta(seconds=40)
+        ),
+        recording("on the dot", 50, **old, ended_at=end),
+        recording("held", **old, hold=True),
+        recording("kept", **old, never_expire=True),
+        recording("going", **old, deleting=True),
+        recording("live", **(old | {"status": "recording"}), ended_at=None),
+        recording("cut off", **(old | {"status": "processing"})),
+        recording("endless", **old, ended_at=None),
+        recording("other route", **(old | {"route": 4})),
+        recording("other account", **(old | {"account": 3})),
+    )
+    assert await catalog.due(2, 3, end) == ["early", "failed", "late"]
+    assert await catalog.due(2, 3, end, limit=2) == ["early", "failed"]
+    assert await catalog.due(2, 5, end) == []
+    assert await catalog.owners() == {(2, 3), (2, 4), (3, 3)}
+    assert await catalog.count() == 12
+    assert [one.id for one in await catalog.deleting()] == ["going"]
+
+
+async def test_an_empty_catalogue(catalog: Catalog) -> None:
+    assert await catalog.find(RecordingQuery(dnis="x", aor="y")) == Page((), None)
+    assert await catalog.due(1, 1, T0) == []
+    assert await catalog.owners() == set()
+    assert await catalog.count() == 0
+    assert await catalog.deleting() == await catalog.unfinished() == []
+    assert await catalog.save() == {}
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_questions_of_housekeeping_look_through_no_table(
+    catalog: Catalog, database: Database, path: Path
+) -> None:
+    await catalog.count()
+    with statements() as asked:
+        await catalog.due(1, 1, T0)
+        await catalog.deleting()
+        await catalog.unfinished()
+        await catalog.paused_calls(T0)
+        await catalog.is_taken("x", T0)
+        await catalog.owners()
+    with closing(sqlite3.connect(path)) as connection:
+        for sql, values in asked:
+            steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+            assert "SCAN recordings" not in steps, sql
+            assert not [step for step in steps if "TEMP B-TREE" in step], sql
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("call.wav", True),
+        ("CALL.WAV", True),
+        ("other.wav", False),
+        ("call.wa", False),
+        ("call_wav", False),
+        ("Straße", True),
+        ("STRASSE", True),
+        ("e\u0301", True),
+        ("x" * 3000, True),
+        ("x" * 2999 + "y", False),
+        ("", False),
+    ],
+    ids=ascii,
+)
+async def test_a_file_name_is_taken_within_its_minute(
+    catalog: Catalog, name: str, taken: bool
+) -> None:
+    minute = T0.replace(second=0, microsecond=0)
+    names = ("call.wav", "straße", "\u00e9", "x" * 3000)
+    await catalog.save(
+        *(recording(str(n), started_at=minute, filename=one) for n, one in enumerate(names)),
+    )
+    last = minute + timedelta(seconds=59, microseconds=999_999)
+    assert await catalog.is_taken(name, minute) is taken
+    assert await catalog.is_taken(name, last.astimezone(timezone(timedelta(hours=5)))) is taken
+    assert not await catalog.is_taken(name, minute + timedelta(minutes=1))
+    assert not await catalog.is_taken(name, minute - timedelta(microseconds=1))
+    assert not await catalog.is_taken("call.wav", minute, but_id="0")
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from siprec.logbook import Changes, directory_of
 from storage import records
 
 Number = Annotated[int, Meta(ge=1)]
-Numbers = Annotated[list[Number], Meta(min_length=1, max_length=100)]
 Pair = Annotated[str, Meta(pattern=r"^[^=]{1,128}=[\s\S]{0,1024}$")]
 Pairs = Annotated[list[Pair], Meta(max_length=16)]
 """`NAME=VALUE`, each."""
@@ -43,8 +42,8 @@ class FindRecordings(Struct, frozen=True, forbid_unknown_fields=True):
     agent_id: Wanted | UnsetType = UNSET
     realm: Wanted | UnsetType = UNSET
     aor: Wanted | UnsetType = UNSET
-    account: Numbers | UnsetType = UNSET
-    route: Numbers | UnsetType = UNSET
+    account: Number | UnsetType = UNSET
+    route: Number | UnsetType = UNSET
     custom: Pairs = field(default_factory=list)
     extension: Pairs = field(default_factory=list)
     has_video: bool | UnsetType = UNSET
@@ -252,8 +251,8 @@ def query(ask: FindRecordings) -> records.RecordingQuery:
     """What is asked of the library. Raises InvalidQuery."""
     return records.RecordingQuery(
         **{name: value for name in _SAME if (value := getattr(ask, name)) is not UNSET},
-        accounts=_numbers(ask.account),
-        routes=_numbers(ask.route),
+        accounts=_only(ask.account),
+        routes=_only(ask.route),
         custom=_pairs("custom", ask.custom),
         extensions=_pairs("extension", ask.extension),
         started_after=_utc(ask.started_after),
@@ -322,8 +321,8 @@ _PLAIN = tuple(
 """Fields that are answered as they are."""
 
 
-def _numbers(values: list[int] | UnsetType) -> frozenset[int] | None:
-    return frozenset(values) if isinstance(values, list) else None
+def _only(number: int | UnsetType) -> frozenset[int] | None:
+    return frozenset({number}) if isinstance(number, int) else None
 
 
 def _pairs(name: str, pairs: Iterable[str]) -> dict[str, str]:

@@ -1,11 +1,18 @@
 """From rows to JSON, and from what is asked to queries and changes."""
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from api.native import recording as json
+from siprec.logbook import Changes
 from storage import records
+from tests.storage.recordings import recording
 
 AT = datetime(2026, 11, 22, 14, 5, 6, 789_654, UTC)
 
@@ -48,3 +55,146 @@ def test_a_query_is_in_utc_and_empty_where_nothing_is_asked() -> None:
     assert found == records.RecordingQuery(
         status="failed", started_after=datetime(2026, 11, 22, 14, tzinfo=UTC), limit=7
     )
+
+
+def test_nothing_of_a_recording_is_left_out() -> None:
+    row = recording(account=100, deleting=True)
+    found = msgspec.to_builtins(json.recording(row))
+    assert {each.name for each in fields(records.Recording)} - {"paused_at_end"} <= set(found)
+    assert {name for name, value in found.items() if not value} == {"never_expire", "hold"}
+    assert found["directory"] == "/2026-03-04/05/06"
+    assert (found["account"], found["route"], found["segment"]) == (100, 13, 2)
+    assert found["siprec_sessions"] == [
+        {
+            "session_id": "hVpd7YQgRW2nD22h7q60JQ==",
+            "started_at": "2026-03-04T05:06:07.891Z",
+            "extensions": [{"name": "apkt:realm", "values": ["peer1"]}],
+        }
+    ]
+    assert found["participants"][0] == {
+        "participant_id": "p1",
+        "aor": "sip:ann@example.com",
+        "name": 'Ann "Ä" O\'Neil',
+        "calling": True,
+        "extensions": [{"name": "apkt:request-uri", "values": ["sip:1@a", "sip:2@b"]}],
+    }
+    assert found["streams"][0]["siprec_stream_id"] == "x=="
+    assert found["streams"][1]["extensions"] == [{"name": "acme:side", "values": ["callee"]}]
+    assert found["digits"] == [{"key": "#", "offset_ms": 1337, "origin": "caller"}]
+    assert found["supplemental_files"] == [
+        {"number": 1, "kind": "video", "filename": "x.mp4", "size_bytes": 4, "sha256": "cd" * 32}
+    ]
+    assert found["custom"] == row.custom and found["has_video"]
+    assert "key" not in str(found["files"])
+
+
+def test_every_criterion_of_a_query_can_be_asked_for() -> None:
+    plain: dict[str, Any] = {
+        name: name
+        for name in (
+            *("call_id", "egress_call_id", "ucid", "any_ucid", "session_id", "siprec_session_id"),
+            *("third_party_id", "ani", "dnis", "filename", "agent_id", "realm", "aor", "cursor"),
+        )
+    }
+    plain |= {"status": "failed", "number": 7, "has_video": True, "audio_only": False}
+    plain |= {"limit": 3, "oldest_first": True}
+    asked = plain | {
+        "account": 100,
+        "route": 7,
+        "custom": ["case=47=11", "empty="],
+        "extension": ["apkt:realm=peer 1"],
+        "started_after": AT,
+        "started_before": AT,
+    }
+    found = json.query(msgspec.convert(asked, json.FindRecordings))
+    assert found == records.RecordingQuery(
+        **plain,
+        accounts=frozenset({100}),
+        routes=frozenset({7}),
+        custom={"case": "47=11", "empty": ""},
+        extensions={"apkt:realm": "peer 1"},
+        started_after=AT,
+        started_before=AT,
+    )
+    untouched = records.RecordingQuery()
+    for each in fields(records.RecordingQuery):
+        assert getattr(found, each.name) != getattr(untouched, each.name), each.name
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"custom": ["no equals sign"]},
+        {"custom": ["=x"]},
+        {"custom": ["a=" + "x" * 1025]},
+        {"extension": ["a=1"] * 17},
+        {"account": [1]},
+        {"account": 0},
+        {"route": 7.5},
+        {"number": 0},
+        {"status": "lost"},
+        {"ani": ""},
+        {"limit": 1001},
+        {"hold": True},
+    ],
+)
+def test_what_cannot_be_asked_for(asked: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(asked, json.FindRecordings)
+
+
+def test_a_name_has_one_value() -> None:
+    with pytest.raises(records.InvalidQuery, match="case"):
+        json.query(json.FindRecordings(custom=["case=1", "case=2"]))
+    assert json.query(json.FindRecordings(custom=["case=1", "case=1"])).custom == {"case": "1"}
+
+
+def test_a_time_outside_the_calendar_is_refused() -> None:
+    late = datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=5)))
+    with pytest.raises(records.InvalidQuery):
+        json.query(json.FindRecordings(started_before=late))
+
+
+def test_what_is_not_mentioned_is_not_changed() -> None:
+    assert json.changes(json.ChangeRecording("r1")) == Changes()
+    asked = {
+        "recording_id": "r1",
+        "filename": "x",
+        "agent_id": "",
+        "sensitive": False,
+        "hold": True,
+        "custom": {"case": ""},
+    }
+    found = json.changes(msgspec.convert(asked, json.ChangeRecording))
+    assert found == Changes(
+        filename="x", agent_id="", sensitive=False, hold=True, custom={"case": ""}
+    )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *({name: "x"} for name in ("account", "route", "status", "files", "deleting", "sha256")),
+        *({name: None} for name in ("note", "hold", "custom", "filename")),
+        {"hold": "true"},
+        {"hold": 1},
+        {"custom": {"case": 7}},
+        {"custom": {"case": "x" * 1025}},
+        {"custom": {str(number): "" for number in range(101)}},
+        {"note": "x" * 1025},
+        {"filename": ""},
+        {"retention_days": 0},
+    ],
+)
+def test_what_cannot_be_changed(asked: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"recording_id": "r1", **asked}, json.ChangeRecording)
+
+
+@given(st.lists(st.text(), max_size=3))
+def test_any_pairs_are_a_query_or_refused(pairs: list[str]) -> None:
+    try:
+        ask = msgspec.convert({"custom": pairs, "extension": pairs}, json.FindRecordings)
+        assert json.query(ask).custom == json.query(ask).extensions
+    except (msgspec.ValidationError, records.InvalidQuery):
+        pass

@@ -82,9 +82,7 @@ class Failures:
 class Authenticator:
     """Turns the token of a request into the actor it belongs to."""
 
-    def __init__(
-        self, keys: ApiKeys, users: Users | None = None, now: Callable[[], float] = monotonic
-    ) -> None:
+    def __init__(self, keys: ApiKeys, users: Users, now: Callable[[], float] = monotonic) -> None:
         self._keys = keys
         self._users = users
         self._now = now
@@ -118,7 +116,7 @@ class Authenticator:
     def _known(self, token: str) -> Actor | None:
         if key := self._keys.check(token):
             return _of_key(key)
-        if self._users and (user := self._users.check(token, datetime.now(UTC))):
+        if user := self._users.check(token, datetime.now(UTC)):
             return actor_of(user)
         return None
 

@@ -1,22 +1,41 @@
-"""Keys, roles and refusals."""
+"""Keys, tokens, roles, permissions and refusals."""
 
+import re
+import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
+import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from api.auth import FAILURES_PER_MINUTE, Authenticator, bearer
+from api.auth import FAILURES_PER_MINUTE, Authenticator, Failures, actor_of, bearer
 from api.problem import ApiError
-from siprec.session import Actor
+from config.schema import Users as Rules
+from siprec.session import RIGHTS, Actor
 from storage.database import Database
+from storage.directory import Directory
+from storage.entries import Account, Route, User
 from storage.keys import ApiKeys
+from storage.users import LoginRefused, Users
 from tests.api.node import ROLES, Node
-from tests.api.routes import ALL_ROUTES, request_of
+from tests.api.routes import ALL_ROUTES
+from tests.storage.conftest import locked
+from tests.storage.people import PASSWORD, make_hashing_cheap
 
 RANK = {"control": 1, "operator": 2, "admin": 3}
+KEY_RIGHTS = {
+    "control": {"control"},
+    "operator": {"control", "playback", "download", "edit"},
+    "admin": {"control", "playback", "download", "edit", "delete", "video"},
+}
+EMAIL = "ann@example.com"
+NOW = datetime.now(UTC)
 
 
 class Clock:
@@ -28,11 +47,39 @@ class Clock:
         return self.now
 
 
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_hashing_cheap(monkeypatch)
+
+
 @pytest.fixture
-async def keys(tmp_path: Path) -> AsyncIterator[ApiKeys]:
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(f"sqlite:///{tmp_path}/keys.db")
-    yield ApiKeys(database)
+    yield database
     await database.close()
+
+
+@pytest.fixture
+async def keys(database: Database) -> ApiKeys:
+    return ApiKeys(database)
+
+
+@pytest.fixture
+async def directory(database: Database) -> Directory:
+    directory = Directory(database)
+    await directory.put(Account(100))
+    await directory.put(Route(7, 100))
+    return directory
+
+
+@pytest.fixture
+def users(database: Database, directory: Directory) -> Users:
+    return Users(database, directory, Rules())
+
+
+@pytest.fixture
+def authenticator(keys: ApiKeys, users: Users) -> Authenticator:
+    return Authenticator(keys, users)
 
 
 async def _refused(authenticator: Authenticator, token: str | None, remote: str = "a") -> ApiError:
@@ -41,21 +88,137 @@ async def _refused(authenticator: Authenticator, token: str | None, remote: str 
     return caught.value
 
 
+async def _token(users: Users, directory: Directory, user: User) -> str:
+    await directory.put(user)
+    await users.set_password(user.email, PASSWORD, NOW)
+    return (await users.login(user.email, PASSWORD, None, NOW)).text
+
+
 @pytest.mark.parametrize("held", ROLES)
 @pytest.mark.parametrize("needed", ROLES)
-async def test_a_role_may_do_what_a_lesser_one_may(keys: ApiKeys, held: str, needed: str) -> None:
-    authenticator = Authenticator(keys)
-    token = await keys.add("desk", held)
+async def test_a_role_may_do_what_a_lesser_one_may(
+    keys: ApiKeys, authenticator: Authenticator, held: str, needed: str
+) -> None:
+    token = await keys.add("desk", held, 100)
     if RANK[held] >= RANK[needed]:
-        assert await authenticator.admit(token, "a", needed) == Actor("desk", held)
+        expected = Actor("desk", held, 100, frozenset(KEY_RIGHTS[held]))
+        assert await authenticator.admit(token, "a", needed) == expected
     else:
         with pytest.raises(ApiError) as caught:
             await authenticator.admit(token, "a", needed)
         assert caught.value.status == 403
 
 
-async def test_a_missing_and_an_unknown_key_are_told_apart(keys: ApiKeys) -> None:
-    authenticator = Authenticator(keys)
+@pytest.mark.parametrize("held", ROLES)
+@pytest.mark.parametrize("right", sorted(RIGHTS))
+async def test_a_key_has_the_rights_of_its_role(
+    keys: ApiKeys, authenticator: Authenticator, held: str, right: str
+) -> None:
+    token = await keys.add("desk", held)
+    if right in KEY_RIGHTS[held]:
+        assert await authenticator.admit(token, "a", "control", right)
+    else:
+        with pytest.raises(ApiError, match=f"permission {right}") as caught:
+            await authenticator.admit(token, "a", "control", right)
+        assert caught.value.status == 403
+
+
+@pytest.mark.parametrize(
+    ("user", "role", "rights"),
+    [
+        (User(EMAIL, 100, "admin"), "admin", RIGHTS),
+        (User(EMAIL, 100, "api"), "operator", RIGHTS - {"delete"}),
+        (User(EMAIL, 100), "operator", {"playback", "download"}),
+        (User(EMAIL, 100, "admin", permissions=[]), "admin", set()),
+        (User(EMAIL, 100, "api", permissions=["delete"]), "operator", {"delete"}),
+        (User(EMAIL, 100, "tenant", permissions=["control"]), "operator", {"control"}),
+    ],
+)
+async def test_a_user_is_the_actor_the_directory_describes(
+    users: Users,
+    directory: Directory,
+    authenticator: Authenticator,
+    user: User,
+    role: str,
+    rights: set[str],
+) -> None:
+    user = replace(user, routes=[7])
+    token = await _token(users, directory, user)
+    actor = await authenticator.admit(token, "a", "operator")
+    assert actor == actor_of(user) == Actor(EMAIL, role, 100, frozenset(rights), frozenset({7}))
+    for right in RIGHTS - rights:
+        with pytest.raises(ApiError) as caught:
+            await authenticator.admit(token, "a", "control", right)
+        assert caught.value.status == 403
+
+
+async def test_only_users_of_type_admin_administer(
+    users: Users, directory: Directory, authenticator: Authenticator
+) -> None:
+    for kind, may in (("admin", True), ("api", False), ("tenant", False)):
+        user = User(EMAIL, 100, kind, permissions=["control"])  # type: ignore[arg-type]
+        token = await _token(users, directory, user)
+        if may:
+            assert await authenticator.admit(token, "a", "admin")
+        else:
+            with pytest.raises(ApiError) as caught:
+                await authenticator.admit(token, "a", "admin")
+            assert caught.value.status == 403
+
+
+async def test_a_change_of_the_directory_holds_for_tokens_at_once(
+    users: Users, directory: Directory, authenticator: Authenticator
+) -> None:
+    user = User(EMAIL, 100, "api")
+    token = await _token(users, directory, user)
+    await directory.put(replace(user, account=1, permissions=["playback"]))
+    actor = await authenticator.admit(token, "a", "control")
+    assert (actor.account, actor.rights) == (1, frozenset({"playback"}))
+    await directory.put(replace(user, enabled=False))
+    assert (await _refused(authenticator, token)).status == 401
+
+
+async def test_a_lock_stops_neither_tokens_nor_keys(
+    keys: ApiKeys, users: Users, directory: Directory, authenticator: Authenticator
+) -> None:
+    key = await keys.add("desk", "control")
+    token = await _token(users, directory, User(EMAIL, 100, "api"))
+    for _ in range(10):
+        with pytest.raises(LoginRefused):
+            await users.login(EMAIL, "wrong", None, NOW)
+    with pytest.raises(LoginRefused):
+        await users.login(EMAIL, PASSWORD, None, NOW)
+    for each in (key, token):
+        assert await authenticator.admit(each, "a", "control", "control")
+
+
+async def test_tokens_and_keys_need_no_database(
+    keys: ApiKeys, users: Users, directory: Directory, database: Database, tmp_path: Path
+) -> None:
+    key = await keys.add("desk", "control")
+    token = await _token(users, directory, User(EMAIL, 100, "api"))
+    with locked(tmp_path / "keys.db"):
+        authenticator = Authenticator(keys, users, Clock())
+        began = time.monotonic()
+        for each in (key, token):
+            assert await authenticator.admit(each, "a", "control", "control")
+        assert authenticator._refreshed_at < 0, "the database was asked"
+        assert time.monotonic() >= began
+
+
+async def test_guessing_is_refused_cheaply_and_harms_nobody_else(
+    keys: ApiKeys, users: Users, directory: Directory
+) -> None:
+    authenticator = Authenticator(keys, users, Clock())
+    key = await keys.add("desk", "control")
+    token = await _token(users, directory, User(EMAIL, 100, "api"))
+    seen = [(await _refused(authenticator, str(uuid4()))).status for _ in range(10_000)]
+    assert seen == [401] * FAILURES_PER_MINUTE + [429] * (10_000 - FAILURES_PER_MINUTE)
+    for each in (key, token):
+        assert await authenticator.admit(each, "a", "control", "control")
+
+
+async def test_a_missing_and_an_unknown_key_are_told_apart(authenticator: Authenticator) -> None:
     missing, unknown = await _refused(authenticator, None), await _refused(authenticator, "srs_no")
     assert missing.status == unknown.status == 401
     assert missing.headers["WWW-Authenticate"] == 'Bearer realm="siprecd"'
@@ -63,17 +226,20 @@ async def test_a_missing_and_an_unknown_key_are_told_apart(keys: ApiKeys) -> Non
     assert "srs_no" not in str(unknown)
 
 
-async def test_a_key_added_by_another_process_is_found(keys: ApiKeys, tmp_path: Path) -> None:
-    authenticator = Authenticator(keys, Clock())
+async def test_a_key_added_by_another_process_is_found(
+    authenticator: Authenticator, tmp_path: Path
+) -> None:
     other = Database(f"sqlite:///{tmp_path}/keys.db")
     token = await ApiKeys(other).add("late", "control")
     await other.close()
     assert (await authenticator.admit(token, "a", "control")).name == "late"
 
 
-async def test_new_keys_are_looked_for_at_most_once_a_second(keys: ApiKeys, tmp_path: Path) -> None:
+async def test_new_keys_are_looked_for_at_most_once_a_second(
+    keys: ApiKeys, users: Users, tmp_path: Path
+) -> None:
     clock = Clock()
-    authenticator = Authenticator(keys, clock)
+    authenticator = Authenticator(keys, users, clock)
     await _refused(authenticator, "unknown")
     other = Database(f"sqlite:///{tmp_path}/keys.db")
     token = await ApiKeys(other).add("late", "control")
@@ -83,15 +249,19 @@ async def test_new_keys_are_looked_for_at_most_once_a_second(keys: ApiKeys, tmp_
     assert (await authenticator.admit(token, "a", "control")).name == "late"
 
 
-async def test_a_known_key_needs_no_database(keys: ApiKeys, tmp_path: Path) -> None:
+async def test_a_known_key_needs_no_database(
+    keys: ApiKeys, authenticator: Authenticator, tmp_path: Path
+) -> None:
     token = await keys.add("desk", "control")
     (tmp_path / "keys.db").unlink()
-    assert (await Authenticator(keys).admit(token, "a", "control")).name == "desk"
+    assert (await authenticator.admit(token, "a", "control")).name == "desk"
 
 
-async def test_too_many_refusals_are_429_for_that_address_and_minute(keys: ApiKeys) -> None:
+async def test_too_many_refusals_are_429_for_that_address_and_minute(
+    keys: ApiKeys, users: Users
+) -> None:
     clock = Clock()
-    authenticator = Authenticator(keys, clock)
+    authenticator = Authenticator(keys, users, clock)
     token = await keys.add("desk", "control")
     seen = [(await _refused(authenticator, "no")).status for _ in range(FAILURES_PER_MINUTE + 1)]
     assert seen == [401] * FAILURES_PER_MINUTE + [429]
@@ -102,11 +272,38 @@ async def test_too_many_refusals_are_429_for_that_address_and_minute(keys: ApiKe
     assert (await _refused(authenticator, "no")).status == 401
 
 
-async def test_remembered_addresses_are_bounded(keys: ApiKeys) -> None:
-    authenticator = Authenticator(keys, Clock())
+def test_remembered_addresses_are_bounded() -> None:
+    failures = Failures(1, Clock())
     for number in range(10_001):
-        await _refused(authenticator, None, str(number))
-    assert len(authenticator._failures) <= 10_000
+        failures.add(str(number))
+    assert len(failures._counts) <= 10_000
+
+
+def test_a_failure_taken_back_is_none() -> None:
+    failures = Failures(1, Clock())
+    for _ in range(5):
+        assert failures.add("a") == 0
+        failures.take_back("a")
+    failures.take_back("a")
+    failures.take_back("b")
+    assert failures.add("a") == 0 and failures.add("a") == 61
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("", "somewhere", False),
+    ],
+)
+def test_what_shares_a_count(one: str, other: str, same: bool) -> None:
+    failures = Failures(1, Clock())
+    failures.add(one)
+    assert (failures.add(other) > 0) == same
 
 
 @pytest.mark.parametrize(
@@ -132,22 +329,68 @@ def test_bearer_reads_anything(headers: list[str]) -> None:
     assert token is None or token == token.strip() != ""
 
 
-async def test_every_route_with_every_key(node: Node) -> None:
-    unknown = {"Authorization": "Bearer srs_" + "x" * 43}
-    async with AsyncExitStack() as stack:
-        clients = {
-            role: await stack.enter_async_context(node.client(role)) for role in (None, *ROLES)
-        }
-        for route in ALL_ROUTES:
-            method, path = request_of(route)
-            for headers in ({}, unknown):
-                async with clients[None].request(method, path, headers=headers) as response:
-                    assert response.status == (401 if route.role else 200), path
-            for role in ROLES:
-                async with clients[role].request(method, path) as response:
-                    short = route.role is not None and RANK[role] < RANK[route.role]
-                    assert (response.status == 403) == short, (role, path)
-                    assert response.status in {200, 403, 404, 426}, (role, path)
+PEOPLE = {
+    "admin": User("admin@example.com", 1, "admin"),
+    "api": User("api@example.com", 1, "api"),
+    "tenant": User("tenant@example.com", 1, "tenant"),
+    "helpless": User("helpless@example.com", 1, "admin", permissions=[]),
+    "elsewhere": User("elsewhere@example.com", 100, "admin"),
+}
+NEEDED = {
+    "POST /srs/v1/sessions/{session_id}/{action}": {"control"},
+    "POST /srs/v1/events/raise": {"control"},
+    "GET /srs/v1/recordings/{recording_id}/media": {"playback", "download"},
+    "GET /srs/v1/recordings/{recording_id}/peaks": {"playback", "download"},
+    "POST /srs/v1/recordings/{recording_id}": {"edit"},
+    "DELETE /srs/v1/recordings/{recording_id}": {"delete"},
+}
+"""Permissions one of which a route needs; those not named here need none."""
+UNTOUCHED = {200, 204, 400, 404, 405, 409, 415, 426}
+"""What a request that is let in and finds nothing may be answered."""
+
+
+@pytest.fixture
+async def admitted(node: Node) -> dict[str, Actor]:
+    """Token -> actor, for a key of every role and a user of every kind."""
+    directory, users = node.services.directory, node.services.users
+    await directory.put(Account(100))
+    tokens = {node.keys[role]: Actor(role, role, 1, frozenset(KEY_RIGHTS[role])) for role in ROLES}
+    for person in PEOPLE.values():
+        await directory.put(person)
+        await users.set_password(person.email, PASSWORD, NOW)
+        token = await users.login(person.email, PASSWORD, None, datetime.now(UTC))
+        tokens[token.text] = actor_of(person)
+    return tokens
+
+
+async def test_every_route_by_everybody(node: Node, admitted: dict[str, Actor]) -> None:
+    """Exactly those are let in who have its role and its permission."""
+    strangers = ("", "srs_" + "x" * 43, str(uuid4()))
+    async with node.client(None) as client:
+        for route in sorted(ALL_ROUTES, key=lambda route: route.path.endswith("/logout")):
+            for token in (*strangers, *admitted):
+                actor = admitted.get(token)
+                status = await _status(client, route, token)
+                assert status in _expected(route, actor), (route.method, route.path, actor)
+
+
+async def _status(client: aiohttp.ClientSession, route: Any, token: str) -> int:
+    path = re.sub(
+        r"{(\w+)}", lambda name: "pause" if name[1] == "action" else "nothing", route.path
+    )
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with client.request(route.method, path, headers=headers) as response:
+        return response.status
+
+
+def _expected(route: Any, actor: Actor | None) -> set[int]:
+    if route.role is None:
+        return UNTOUCHED
+    if actor is None:
+        return {401, 429}
+    needed = NEEDED.get(f"{route.method} {route.path}", actor.rights)
+    may = RANK[actor.role] >= RANK[route.role] and (not needed or needed & actor.rights)
+    return UNTOUCHED if may else {403}
 
 
 async def test_a_key_in_the_query_is_for_the_events_only(node: Node) -> None:

@@ -17,21 +17,13 @@ from importlib import import_module
 from types import MappingProxyType
 
 import msgspec
-from sqlalchemy import Column, Connection, MetaData, Table, Text, exc, inspect, text
+from sqlalchemy import Connection, exc, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.postgresql import PostgresServer
 from storage.records import StorageError, StorageUnavailable
 from storage.sqlite import SqliteFile
-from storage.tables import (  # noqa: F401 - until their readers take them from there
-    EPOCH,
-    MICROSECOND,
-    SCHEMA,
-    UtcMicroseconds,
-    api_keys,
-    audit,
-    recordings,
-)
+from storage.tables import SCHEMA
 
 Server = SqliteFile | PostgresServer
 
@@ -44,13 +36,6 @@ QUEUE_TIMEOUT_S = 0.5
 database is locked all of them wait, and the waits together must stay below two seconds."""
 POOL_SIZE = 4
 """One writer, the others read."""
-
-# Until their readers take them from `storage.tables`.
-participants = Table(
-    "participants",
-    MetaData(),
-    *(Column(name, Text) for name in ("recording_id", "position", "participant_id", "aor", "name")),
-)
 
 _UNSTORABLE = ("22", "54")
 """SQLSTATE classes of values that will never be taken."""

@@ -4,7 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from storage import postgresql
 from tests.storage import postgres
+
+PATIENCE_S = 20.0
+"""What a server may take on a machine that is busy with other tests."""
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +30,18 @@ def postgres_server(
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: postgres.Server, run_id: tuple[str, str]) -> Iterator[str]:
+def patience() -> Iterator[None]:
+    """Only a server that is really away is found to be so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postgresql, "CONNECT_TIMEOUT_S", PATIENCE_S)
+        patch.setattr(postgresql, "COMMAND_TIMEOUT_S", PATIENCE_S)
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgres_template(
+    postgres_server: postgres.Server, patience: None, run_id: tuple[str, str]
+) -> Iterator[str]:
     """Name of a migrated PostgreSQL database."""
     with postgres.template(postgres_server, "siprecd_{}_{}".format(*run_id)) as name:
         yield name
@@ -40,7 +55,9 @@ def postgres_url(postgres_server: postgres.Server, postgres_template: str) -> It
 
 
 @pytest.fixture
-def postgres_bare_url(postgres_server: postgres.Server, run_id: tuple[str, str]) -> Iterator[str]:
+def postgres_bare_url(
+    postgres_server: postgres.Server, patience: None, run_id: tuple[str, str]
+) -> Iterator[str]:
     """URL of a PostgreSQL database without any table."""
     prefix = "siprecd_bare_{}_{}".format(*run_id)
     with postgres.copy(postgres_server, "template1", prefix) as url:

@@ -98,6 +98,42 @@ def differences(connection: Connection, declared: MetaData) -> list[object]:
     return list(compare_metadata(context, declared))
 
 
+DESCRIBED = {
+    "sqlite": (
+        "SELECT m.name, c.name, c.type, c.'notnull', c.dflt_value, c.pk "
+        "FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table'",
+        "SELECT m.name, f.'from', f.'table', f.'to', f.on_delete "
+        "FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f",
+        "SELECT m.tbl_name, i.'unique', i.origin, i.partial, group_concat(c.name) "
+        "FROM sqlite_master m JOIN pragma_index_list(m.name) i JOIN pragma_index_info(i.name) c "
+        "GROUP BY m.tbl_name, i.name",
+        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+        "SELECT name, sql LIKE '%WITHOUT ROWID', sql LIKE '%AUTOINCREMENT%' FROM sqlite_master",
+    ),
+    "postgresql": (
+        "SELECT table_name, column_name, data_type, is_nullable, column_default "
+        "FROM information_schema.columns WHERE table_schema = 'public'",
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) "
+        "FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'",
+    ),
+}
+"""Queries that tell all of a schema but the order of columns."""
+
+
+def description(connection: Connection) -> set[tuple[object, ...]]:
+    queries = DESCRIBED[connection.dialect.name]
+    found = {tuple(row) for query in queries for row in connection.execute(text(query))}
+    return {row for row in found if "alembic_version" not in str(row[0])}
+
+
+def declared(connection: Connection, schema: MetaData) -> set[tuple[object, ...]]:
+    """As `description`, of tables newly made as they are declared."""
+    schema.drop_all(connection)
+    schema.create_all(connection)
+    return description(connection)
+
+
 def test_the_newest_revisions_are_the_ones_we_expect() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(storage.migrations.__path__[0])))
@@ -109,9 +145,11 @@ async def test_the_schema_from_nothing_is_the_declared_one(
     plain: AsyncEngine, bare_url: str, schema: str
 ) -> None:
     await migrated(bare_url, schema)
-    async with plain.connect() as connection:
-        assert await connection.run_sync(differences, SCHEMAS[schema]) == []
     assert await tables(plain) == set(SCHEMAS[schema].tables) | {"alembic_version"}
+    async with plain.begin() as connection:
+        assert await connection.run_sync(differences, SCHEMAS[schema]) == []
+        found = await connection.run_sync(description)
+        assert found == await connection.run_sync(declared, SCHEMAS[schema])
 
 
 async def test_the_schema_from_an_older_one_is_the_declared_one(
@@ -120,9 +158,11 @@ async def test_the_schema_from_an_older_one_is_the_declared_one(
     await migrated(bare_url, "0001")
     await insert(plain, "recordings", recording())
     await migrated(bare_url)
-    async with plain.connect() as connection:
-        assert await connection.run_sync(differences, books) == []
     assert await tables(plain) == set(books.tables) | {"alembic_version"}
+    async with plain.begin() as connection:
+        assert await connection.run_sync(differences, books) == []
+        found = await connection.run_sync(description)
+        assert found == await connection.run_sync(declared, books)
 
 
 async def test_alembic_is_imported_only_for_a_schema_that_is_behind(bare_url: str) -> None:

@@ -54,8 +54,12 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.OwnServer
 
 
 @pytest.fixture
-async def broken(own: postgres.OwnServer) -> AsyncIterator[Database]:
+async def broken(
+    own: postgres.OwnServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Database]:
     """A migrated database, with open connections, on the server that may be broken."""
+    monkeypatch.setattr(postgresql, "CONNECT_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(postgresql, "COMMAND_TIMEOUT_S", 2.0)
     own.start()
     await own.server.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     database = Database(own.server.url)
@@ -181,7 +185,7 @@ async def test_a_node_gone_silent_holds_nobody_up_for_ever(
 
 async def refused(database: Database) -> None:
     """Every call hears of the fault, soon, and alone or among others."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         with pytest.raises(StorageUnavailable):
             await put(database, "lost")
         with pytest.raises(StorageUnavailable):

@@ -85,7 +85,7 @@ def file_name(text: str) -> str:
     name = unicodedata.normalize("NFC", plain(text))
     if name != unicodedata.normalize("NFC", text):
         raise ValueError("a file name holds a character that cannot be stored")
-    for form in (name, unicodedata.normalize("NFKC", name), _unquoted(name)):
+    for form in (name, _bared(name)):
         if fault := _fault(form):
             raise ValueError(f"a file name {fault}")
     return name
@@ -110,10 +110,10 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"}
 
 
-def _unquoted(name: str) -> str:
-    """What is left when nothing percent-encoded is."""
-    while (shorter := unquote(name)) != name:
-        name = shorter
+def _bared(name: str) -> str:
+    """What a name looks like without percent-encoding and look-alikes, however often wrapped."""
+    while (bare := unquote(unicodedata.normalize("NFKC", name))) != name:
+        name = bare
     return name
 
 

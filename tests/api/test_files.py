@@ -1,13 +1,14 @@
 """Stored files over HTTP: ranges, conditions, what happens when they go."""
 
 import hashlib
+from urllib.parse import unquote
 
 import pytest
 from aiohttp import ClientSession
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.files import CHUNK_BYTES, requested_range
+from api.files import CHUNK_BYTES, attachment, requested_range
 from api.problem import ApiError
 from tests.api.node import Node
 
@@ -63,6 +64,33 @@ def test_any_range_header_stays_inside_the_file(header: str, size: int) -> None:
         assert error.status == 416
     else:
         assert span is None or (0 <= span.start < span.stop <= size)
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("a b;c=d.wav", 'attachment; filename="a b;c=d.wav"'),
+        ("é.wav", "attachment; filename=\"_.wav\"; filename*=UTF-8''%C3%A9.wav"),
+        ("100%.wav", "attachment; filename=\"100_.wav\"; filename*=UTF-8''100%25.wav"),
+        ('"\\.wav', "attachment; filename=\"__.wav\"; filename*=UTF-8''%22%5C.wav"),
+        ("\ud800", "attachment; filename=\"_\"; filename*=UTF-8''%3F"),
+    ],
+)
+def test_names_to_save_under(name: str, header: str) -> None:
+    assert attachment(name) == header
+
+
+@given(st.text())
+def test_any_name_stays_in_its_header(name: str) -> None:
+    header = attachment(name)
+    assert header.isascii() and header.isprintable()
+    plain, _, extended = header.removeprefix('attachment; filename="').partition('"')
+    assert "\\" not in plain
+    if extended:
+        encoded = extended.removeprefix("; filename*=UTF-8''")
+        assert unquote(encoded) == name.encode("utf-8", "replace").decode()
+    else:
+        assert plain == name
 
 
 async def test_whole(node: Node, client: ClientSession) -> None:

@@ -8,15 +8,22 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from storage.records import Recording, StorageError, StorageUnavailable
+from storage.records import Recording, SiprecSession, StorageError, StorageUnavailable
 from storage.text import clean
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _Earlier(msgspec.Struct):
+    """What version 0.1 wrote under another name: its spools are finished by this one."""
+
+    siprec_session_ids: tuple[str, ...] = ()
 
 
 def write(folder: Path, recording: Recording) -> None:
@@ -40,11 +47,13 @@ def read(path: Path) -> Recording:
         octets = path.read_bytes()
     try:
         recording = msgspec.json.decode(octets, type=Recording)
+        earlier = msgspec.json.decode(octets, type=_Earlier)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise StorageError(f"{path}: damaged: {error}") from error
     if recording.id != path.stem:
         raise StorageError(f"{path}: damaged: holds recording {recording.id}")
-    return recording
+    sessions = tuple(map(SiprecSession, earlier.siprec_session_ids))
+    return replace(recording, siprec_sessions=recording.siprec_sessions or sessions)
 
 
 def scan(folder: Path) -> list[tuple[str, Path]]:

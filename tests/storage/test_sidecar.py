@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import sidecar
-from storage.records import Recording, StorageError, StorageUnavailable
+from storage.records import (
+    Participant,
+    Recording,
+    SiprecSession,
+    StorageError,
+    StorageUnavailable,
+    StreamRecord,
+)
 from tests.storage.recordings import T0, recording
 
 BAD_IDS = ["", ".", "..", "../x", "a/b", "/etc/passwd", "a\x00b", "a.b", "a" * 129, "ü", "a\n"]
@@ -37,6 +44,32 @@ def test_a_reader_never_sees_half_of_one(tmp_path: Path) -> None:
 def test_text_utf8_cannot_carry_is_written_readably(tmp_path: Path) -> None:
     sidecar.write(tmp_path, recording(from_aor="sip:\udcff@example.com"))
     assert sidecar.read(tmp_path / "rec-0001.json").from_aor == "sip:?@example.com"
+
+
+def test_sidecars_of_version_0_1_are_read(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(
+        '{"id":"r","session_id":"s","call_id":"c","status":"recording",'
+        '"started_at":"2026-03-04T05:06:07.891011Z","reason":"","ended_at":null,"duration_ms":0,'
+        '"paused_ms":3,"paused_at_end":false,"from_aor":"sip:a@b","to_aor":"",'
+        '"siprec_session_ids":["one==","two=="],'
+        '"participants":[{"participant_id":"p","aor":"sip:ann@b","name":"Ann"}],'
+        '"streams":[{"stream_id":"s1","label":"1","channel":0,"encoding":"PCMU",'
+        '"participant_id":"p","packets":0,"lost":0,"duplicates":0,"gaps":[]}],'
+        '"pauses":[],"marks":[],"warnings":[],"files":[],"history":[]}'
+    )
+    read = sidecar.read(tmp_path / "r.json")
+    assert read == Recording(
+        "r",
+        "s",
+        "c",
+        "recording",
+        T0,
+        paused_ms=3,
+        from_aor="sip:a@b",
+        siprec_sessions=(SiprecSession("one=="), SiprecSession("two==")),
+        participants=(Participant("p", "sip:ann@b", "Ann"),),
+        streams=(StreamRecord("s1", "1", 0, "PCMU", "p"),),
+    )
 
 
 def test_scan_lists_sidecars_only(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ needed for a pause.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -250,7 +251,8 @@ class Library:
         """For the holder of its turn."""
         row = await self._change(recording_id, lambda row: _marked(row, actor, reason))
         await asyncio.to_thread(self._erase, row)
-        await self._catalog.delete(recording_id)
+        with suppress(UnknownRecording):  # another process was at it as well
+            await self._catalog.delete(recording_id)
         logger.warning("recording_deleted", recording=recording_id, actor=actor.name, reason=reason)
         self._publish("recording.deleted", row, actor.name, reason)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
+from msgspec import Struct
 
 from api.openapi import document
 from api.typed import Route
@@ -49,7 +50,7 @@ def test_operations_have_names_of_their_own() -> None:
 def test_each_route_is_described(route: Route[Any]) -> None:
     operation = _operation(route)
     assert operation["security"] == ([{"key": []}] if route.role else [])
-    assert ("401" in operation["responses"]) == (route.role is not None)
+    assert ("401" in operation["responses"]) == (route.role is not None or 401 in route.problems)
     assert {str(status) for status in route.problems} <= set(operation["responses"])
     named = {parameter["name"] for parameter in operation["parameters"]}
     in_path = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
@@ -70,6 +71,46 @@ def test_what_can_be_got_can_be_asked_about(route: Route[Any]) -> None:
     assert head is not None
     assert set(head["responses"]) == set(_operation(route)["responses"])
     assert not any("content" in response for response in head["responses"].values())
+
+
+class Thing(Struct, frozen=True, forbid_unknown_fields=True):
+    """Something with a name, a size, and perhaps a note."""
+
+    name: str
+    size: int
+    note: str = ""
+
+
+async def _unused(call: object) -> None:
+    raise NotImplementedError
+
+
+def _described(method: str, path: str) -> dict[str, Any]:
+    route = Route(method, path, "control", _unused, Thing, None, "")
+    found = document([route], "siprecd", "1", ())["paths"][path][method.lower()]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_a_body_says_what_it_must_have(method: str) -> None:
+    found = _described(method, "/things/{name}")
+    assert [parameter["name"] for parameter in found["parameters"]] == ["name"]
+    assert found["requestBody"]["required"] is True
+    schema = found["requestBody"]["content"]["application/json"]["schema"]
+    assert set(schema["properties"]) == {"size", "note"}
+    assert schema["required"] == ["size"]
+    assert schema["additionalProperties"] is False
+
+
+def test_a_query_says_what_it_must_have() -> None:
+    found = _described("DELETE", "/things/{name}")
+    assert "requestBody" not in found
+    assert {(p["name"], p["in"], p["required"]) for p in found["parameters"]} == {
+        ("name", "path", True),
+        ("size", "query", True),
+        ("note", "query", False),
+    }
 
 
 def test_problems_are_problems() -> None:

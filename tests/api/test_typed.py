@@ -1,17 +1,22 @@
 """Requests decoded, refused and answered by the table of routes."""
 
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import product
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from aiohttp import ClientSession
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET, Meta, Struct, UnsetType
 from yarl import URL
 
+from api import server
+from api.openapi import document
 from api.problem import ApiError
-from api.typed import _json_object
+from api.typed import Call, Route, _json_object
+from config.schema import Api
 from tests.api.node import Node
 from tests.api.wires import exchange
 
@@ -134,6 +139,105 @@ async def test_a_raw_target_outside_ascii_is_refused(node: Node) -> None:
         answer = await exchange(node.server.address, request)
         assert answer.split()[1] == b"400"
         assert b"application/problem+json" in answer
+
+
+class Query(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of a route that only answers what it was asked."""
+
+    word: str | UnsetType = UNSET
+    words: list[str] = []
+    count: int | UnsetType = UNSET
+    sure: bool | UnsetType = UNSET
+
+
+class Content(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of a route that only answers what it was asked to put."""
+
+    key: Annotated[str, Meta(max_length=5)]
+    size: int
+    parts: list[str] = []
+
+
+async def answer(call: Call[Any]) -> Struct:
+    found: Struct = call.ask
+    return found
+
+
+ECHOES: tuple[Route[Any], ...] = (
+    Route("GET", "/echo", None, answer, Query, Query, ""),
+    Route("PUT", "/echo/{key}", None, answer, Content, Content, "", name="put_echo"),
+    Route("DELETE", "/echo/{key}", "control", answer, Query, None, "", right="delete"),
+)
+
+
+@pytest.fixture
+async def echo(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., Awaitable[tuple[int, Any]]]]:
+    """Requests to a server that has the routes of `ECHOES` besides."""
+    monkeypatch.setitem(server.DIALECTS, "echo", ECHOES)
+    other = server.ApiServer(Api(listen="127.0.0.1:0"), node.services)
+    await other.start()
+
+    async def ask(method: str, path: str, role: str = "", **request: Any) -> tuple[int, Any]:
+        async with node.client(role or None) as client:
+            url = URL(other.url + path, encoded=True)
+            async with client.request(method, url, **request) as response:
+                found = json.loads(await response.read())
+                return response.status, found.get("detail", found)
+
+    yield ask
+    await other.stop()
+
+
+async def test_a_query_holds_texts_numbers_and_truths(echo: Any) -> None:
+    for query, expected in (
+        ("", {"words": []}),
+        ("?word=5&count=5&sure=true", {"word": "5", "count": 5, "sure": True, "words": []}),
+        ("?sure=false", {"sure": False, "words": []}),
+        ("?words=a", {"words": ["a"]}),
+        ("?words=a&words=&words=a%3Db", {"words": ["a", "", "a=b"]}),
+    ):
+        assert await echo("GET", f"/echo{query}") == (200, expected), query
+
+
+async def test_what_stands_for_nothing_is_refused(echo: Any) -> None:
+    for query, detail in (
+        ("sure=1", "Expected `bool`, got `str` - at `$.sure`"),
+        ("sure=True", "Expected `bool`, got `str` - at `$.sure`"),
+        ("sure=true&sure=true", "Parameter `sure` is given twice"),
+        ("word=a&word=a", "Parameter `word` is given twice"),
+        ("words=a&more=1", "Object contains unknown field `more`"),
+    ):
+        assert await echo("GET", f"/echo?{query}") == (400, detail)
+
+
+async def test_what_is_put_comes_in_the_body_and_its_key_in_the_path(echo: Any) -> None:
+    found = await echo("PUT", "/echo/a%2Fb", json={"size": 5, "parts": ["x"]})
+    assert found == (200, {"key": "a/b", "size": 5, "parts": ["x"]})
+    assert (await echo("PUT", "/echo/abcdef", json={"size": 5}))[0] == 404
+    for path, body, detail in (
+        ("/echo/a", {}, "Object missing required field `size`"),
+        ("/echo/a", {"size": "5"}, "Expected `int`, got `str` - at `$.size`"),
+        ("/echo/a", {"size": 5, "key": "b"}, "Object contains unknown field `key`"),
+        ("/echo/a", {"size": 5, "more": 1}, "Object contains unknown field `more`"),
+        ("/echo/a?size=5", {"size": 5}, "Parameter `size` is not known"),
+    ):
+        assert await echo("PUT", path, json=body) == (400, detail)
+    assert (await echo("PUT", "/echo/a", data=b'{"size": 5}'))[0] == 415
+
+
+async def test_a_route_may_need_a_permission(echo: Any) -> None:
+    status, detail = await echo("DELETE", "/echo/a", "control")
+    assert (status, detail) == (403, "this needs the permission delete")
+    assert (await echo("DELETE", "/echo/a", "admin"))[0] == 400
+
+
+def test_an_operation_is_called_as_its_route_says() -> None:
+    paths = document(ECHOES, "echo", "1", ())["paths"]
+    assert paths["/echo"]["get"]["operationId"] == "answer"
+    assert paths["/echo"]["head"]["operationId"] == "head_answer"
+    assert paths["/echo/{key}"]["put"]["operationId"] == "put_echo"
 
 
 @settings(deadline=None)

@@ -32,6 +32,8 @@ AT_ONCE = 8
 """Most requests under way to one destination."""
 IN_ALL = 64
 """Most requests under way."""
+UNBOOKED = 512
+"""Most whose outcome the outbox has not heard yet: while its disk fails no more are sent."""
 PATIENCE = 3
 """Failures in a row after which a destination is left alone for a while."""
 FIRST_RETRY_S = 0.2
@@ -68,7 +70,9 @@ class Standing:
     """What is known of a destination. Times are seconds of the loop's clock."""
 
     lanes: set[str] = field(default_factory=set)
-    """Of requests under way."""
+    """In which one is under way, or the outbox is still to hear how it went."""
+    requests: int = 0
+    """Under way."""
     window: int = 1
     """How many may be: doubled by a success, one again after a failure."""
     failures: int = 0
@@ -81,14 +85,9 @@ class Standing:
         """It failed so often that it is left alone between attempts."""
         return self.failures >= PATIENCE
 
-    @property
-    def is_blank(self) -> bool:
-        """There is nothing to remember."""
-        return not self.lanes and not self.failures
-
     def room(self, now: float) -> int:
         """How many more requests may go out."""
-        return 0 if now < self.rest_until else max(0, self.window - len(self.lanes))
+        return 0 if now < self.rest_until else max(0, self.window - self.requests)
 
     def succeeded(self) -> None:
         """Note an answer that was a success."""
@@ -120,6 +119,9 @@ class Courier:
         self._handover = Handover(outbox, self._look.set)
         self._standings: dict[str, Standing] = {}
         self._under_way = 0
+        self._unbooked: set[int] = set()
+        self._delivered: list[int] = []
+        self._turn = asyncio.Lock()
         self._told: dict[tuple[str, str], float] = {}
 
     @property
@@ -159,23 +161,28 @@ class Courier:
 
     async def _start_due(self, group: asyncio.TaskGroup) -> int:
         # A directory never read knows no destinations: what is for them must not be buried.
-        if self._under_way >= IN_ALL or self._directory.entries is INITIAL:
+        if not self._room() or self._directory.entries is INITIAL:
             return 0
         clock, started = asyncio.get_running_loop().time(), 0
         known = self._standings.items()
         resting = [name for name, standing in known if not standing.room(clock)]
         busy = [(name, lane) for name, standing in known for lane in standing.lanes]
         for queued in await self._outbox.due(datetime.now(UTC), IN_ALL, busy, resting, AT_ONCE):
-            if self._under_way >= IN_ALL:
+            if not self._room():
                 break
             name = queued.notification.destination
             standing = self._standings.setdefault(name, Standing())
             if standing.room(clock):
                 standing.lanes.add(queued.notification.lane)
+                standing.requests += 1
                 self._under_way += 1
                 group.create_task(self._carry(queued, standing), name=f"notify {name}")
                 started += 1
         return started
+
+    def _room(self) -> bool:
+        """Whether anything may be started."""
+        return self._under_way < IN_ALL and len(self._unbooked) < UNBOOKED
 
     async def _idle_s(self) -> float:
         """Time until the first destination has rested, or the first notification has waited."""
@@ -194,21 +201,19 @@ class Courier:
 
     async def _carry(self, queued: Queued, standing: Standing) -> None:
         """One attempt, from the request to what the outbox knows of it."""
-        notification = queued.notification
+        self._unbooked.add(queued.sequence)
         try:
             await self._attempt(queued, standing)
         finally:
-            standing.lanes.discard(notification.lane)
-            self._under_way -= 1
-            if standing.is_blank and self._standings.get(notification.destination) is standing:
-                del self._standings[notification.destination]
+            self._unbooked.discard(queued.sequence)
+            standing.lanes.discard(queued.notification.lane)
             self._look.set()
 
     async def _attempt(self, queued: Queued, standing: Standing) -> None:
         clock = asyncio.get_running_loop().time
         name, began, was_down = queued.notification.destination, clock(), standing.is_down
         try:
-            await self._send(queued.notification)
+            await self._send(queued.notification, standing)
         except Blocked as refusal:
             standing.succeeded()
             await self._bury(queued, refusal.reason)
@@ -221,18 +226,24 @@ class Courier:
             standing.succeeded()
             if was_down:
                 logger.info("destination_up", destination=name)
-            await self._book(lambda: self._outbox.delivered(queued.sequence))
+            self._delivered.append(queued.sequence)
+            await self._book(self._forget)
 
-    async def _send(self, notification: Notification) -> None:
+    async def _send(self, notification: Notification, standing: Standing) -> None:
         """Make the request. Raises Blocked, and Unreachable for any answer but a success."""
-        destination = self._directory.entries.destinations.get(notification.destination)
-        if destination is None and not notification.destination.startswith(POLICY):
-            raise Blocked("destination_removed")
-        headers = _headers(notification, destination.secret if destination else "")
-        body = notification.body.encode()
-        answer = await self._outbound.send(
-            notification.method, notification.url, headers, body, answer_bytes=0
-        )
+        try:
+            destination = self._directory.entries.destinations.get(notification.destination)
+            if destination is None and not notification.destination.startswith(POLICY):
+                raise Blocked("destination_removed")
+            headers = _headers(notification, destination.secret if destination else "")
+            body = notification.body.encode()
+            answer = await self._outbound.send(
+                notification.method, notification.url, headers, body, answer_bytes=0
+            )
+        finally:
+            standing.requests -= 1
+            self._under_way -= 1
+            self._look.set()
         if not 200 <= answer.status < 300:
             raise Unreachable(f"status_{answer.status}")
 
@@ -252,19 +263,28 @@ class Courier:
         self._tell_once("notification_dead", queued.notification.destination, reason)
         await self._book(lambda: self._outbox.bury(queued.sequence, reason))
 
+    async def _forget(self) -> None:
+        """Forget in one transaction all that was delivered by now."""
+        sequences = [*self._delivered]
+        if sequences:
+            await self._outbox.delivered(*sequences)
+            del self._delivered[: len(sequences)]
+
     async def _book(self, write: Callable[[], Awaitable[object]]) -> None:
-        """Write an outcome down, with as many attempts as it takes: until then it keeps its place,
-        so that a disk that fails cannot make us send the same again and again.
+        """Write an outcome down, one after the other, with as many attempts as it takes.
+
+        Until then it keeps its place: a disk that fails must not make us send the same again.
         """
         delay_s = FIRST_DELAY_S
-        while True:
-            try:
-                await write()
-                return
-            except StorageError as error:
-                self._tell_once("outbox_unavailable", "", str(error))
-            await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, LAST_DELAY_S)
+        async with self._turn:
+            while True:
+                try:
+                    await write()
+                    return
+                except StorageError as error:
+                    self._tell_once("outbox_unavailable", "", str(error))
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, LAST_DELAY_S)
 
     def _tell_once(self, event: str, destination: str, reason: str) -> None:
         """Log an error, for one destination and reason once in a while."""

@@ -599,6 +599,17 @@ def said(logs: list[Any], event: str) -> bool:
     return event in [entry["event"] for entry in logs]
 
 
+async def test_a_start_without_the_database_is_made_up_for(alone: Process, path: Path) -> None:
+    token = await alone.token()
+    await alone.users.save()
+    late = Users(alone.database, alone.directory, RULES)
+    with gone(path), pytest.raises(StorageUnavailable):
+        await late.load()
+    assert late.check(token, NOW) is None
+    async with watching(late):
+        await until(lambda: late.check(token, NOW) == ANN)
+
+
 async def test_what_was_counted_without_the_database_is_added_to_what_it_knows(
     alone: Process, path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install lint type test test-postgres test-all bench demo run
+.PHONY: install lint type test test-postgres test-all bench bench-catalog demo run
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' && touch $@
@@ -25,6 +25,9 @@ test-all: install
 
 bench: install
 	$(BIN)/python -m tests.bench
+
+bench-catalog: install
+	$(BIN)/python -m tests.bench.catalog
 
 demo: install
 	$(BIN)/python -m examples.demo $(if $(DIRECTORY),--directory $(DIRECTORY))

@@ -16,6 +16,7 @@ from unicodedata import normalize
 
 from sqlalchemy import (
     BindParameter,
+    Integer,
     RowMapping,
     Select,
     Table,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     insert,
     select,
     text,
+    tuple_,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -68,6 +70,16 @@ _LAST_ENTRIES = (
     select(audit.c.recording_id, func.max(audit.c.sequence))
     .where(audit.c.recording_id.in_(_IDS))
     .group_by(audit.c.recording_id)
+)
+_OWNER = (recordings.c.account, recordings.c.route)
+_NEXT_OWNER = (
+    select(*_OWNER)
+    .where(
+        tuple_(*_OWNER)
+        > tuple_(bindparam("account", type_=Integer), bindparam("route", type_=Integer))
+    )
+    .order_by(*_OWNER)
+    .limit(1)
 )
 _ATTRIBUTES_OF = delete(attributes).where(attributes.c.number.in_(_IDS))
 
@@ -169,9 +181,16 @@ class Catalog:
 
     async def owners(self) -> set[tuple[int, int]]:
         """(account, route) of all recordings, also where the directory no longer has them."""
-        pairs = select(recordings.c.account, recordings.c.route).distinct()
+        found: list[tuple[int, int]] = [(-1, -1)]
         async with self._database.reading() as connection:
-            return {(account, route) for account, route in await connection.execute(pairs)}
+            # From one pair to the next in the index: their recordings are many.
+            while row := (
+                await connection.execute(
+                    _NEXT_OWNER, {"account": found[-1][0], "route": found[-1][1]}
+                )
+            ).first():
+                found.append((row.account, row.route))
+        return {*found[1:]}
 
     async def count(self) -> int:
         """How many recordings there are."""

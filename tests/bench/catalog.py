@@ -20,7 +20,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
-from sqlalchemy import insert, text
+import asyncpg
+from sqlalchemy import insert, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.catalog import Catalog, attributes_of, row_of
 from storage.database import Database
@@ -42,7 +44,7 @@ from tests.bench.report import Table
 from tests.storage import postgres
 
 ROWS = 1_000_000
-BATCH = 5000
+TRANSACTION, BATCH = 50_000, 500
 SEARCHES = 20
 PAGE, LONG_PAGE = 50, 1000
 AIM_MS, LONG_AIM_MS = 50, 500
@@ -172,32 +174,29 @@ def searches(rows: int) -> dict[str, list[RecordingQuery]]:
 async def build(database: Database, rows: int) -> float:
     """Fill an empty catalogue; recordings per second."""
     began = time.perf_counter()
-    for first in range(0, rows, BATCH):
-        calls = [call(n) for n in range(first, min(first + BATCH, rows))]
-        made = [row_of(record, number) for number, record in enumerate(calls, first + 1)]
-        named = [row for each in made for row in attributes_of(each)]
-        written = [entry for record in calls for entry in record.history]
+    for first in range(0, rows, TRANSACTION):
+        last = min(first + TRANSACTION, rows)
         async with database.writing() as connection:
             if connection.dialect.name == "sqlite":
-                await connection.exec_driver_sql("PRAGMA cache_size = -1000000")
-            await connection.execute(insert(recordings), made)
-            await connection.execute(insert(attributes), named)
-            await connection.execute(
-                insert(audit),
-                [asdict(entry) for entry in written],
-            )
-        if (first + BATCH) % 50_000 == 0:
-            rate = (first + BATCH) / (time.perf_counter() - began)
-            print(f"  {first + BATCH:,} of {rows:,}, {rate:,.0f}/s", flush=True)
-    await _finish(database, rows)
+                await connection.exec_driver_sql("PRAGMA cache_size = -1000000")  # kB
+            for n in range(first, last, BATCH):
+                await _add(connection, range(n, min(n + BATCH, last)))
+        rate = last / (time.perf_counter() - began)
+        print(f"  {last:,} of {rows:,}, {rate:,.0f}/s", flush=True)
+    async with database.writing() as connection:
+        await connection.execute(update(counters).values(value=rows))
     return rows / (time.perf_counter() - began)
 
 
-async def _finish(database: Database, rows: int) -> None:
-    async with database.writing() as connection:
-        await connection.execute(counters.update().values(value=rows))
-        if connection.dialect.name == "postgresql":
-            await connection.execute(text("ANALYZE"))  # as the server does by itself before long
+async def _add(connection: AsyncConnection, numbers: range) -> None:
+    """Add some recordings, as `Catalog.save` would."""
+    calls = [call(n) for n in numbers]
+    made = [row_of(record, number) for number, record in enumerate(calls, numbers.start + 1)]
+    named = [row for each in made for row in attributes_of(each)]
+    written = [asdict(entry) for record in calls for entry in record.history]
+    await connection.execute(insert(recordings), made)
+    await connection.execute(insert(attributes), named)
+    await connection.execute(insert(audit), written)
 
 
 async def timed_ms(catalog: Catalog, queries: Sequence[RecordingQuery], limit: int) -> list[float]:
@@ -216,7 +215,16 @@ async def measure(url: str, kind: str, rows: int) -> Table:
     await database.migrate()
     rate = await build(database, rows)
     await database.close()
+    if url.startswith("postgresql:"):
+        await _analyse(url)
     return await search(url, f"{kind}, {rows:,} recordings, built at {rate:,.0f}/s", rows)
+
+
+async def _analyse(url: str) -> None:
+    """What the server does by itself before long, and takes longer than `Database` waits."""
+    connection = await asyncpg.connect(url)
+    await connection.execute("ANALYZE")
+    await connection.close()
 
 
 async def search(url: str, title: str, rows: int) -> Table:

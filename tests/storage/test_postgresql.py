@@ -183,6 +183,28 @@ async def test_a_node_gone_silent_holds_nobody_up_for_ever(
     await other.close()
 
 
+async def backend(database: Database) -> int:
+    """Process of the server behind the connection that is used."""
+    async with database.reading() as connection:
+        return int(await connection.scalar(text("SELECT pg_backend_pid()")) or 0)
+
+
+async def test_a_refusal_costs_no_connection(database: Database, postgres_url: str) -> None:
+    """Many connections made anew would be the last thing a busy server needs."""
+    await put(database, "a")
+    before = await backend(database)
+    with pytest.raises(StorageError, match="duplicate"):
+        await put(database, "a")
+    with pytest.raises(StorageError, match="cannot be stored"):
+        await put(database, "\0")
+    other = Database(postgres_url)
+    async with other.writing():
+        with pytest.raises(StorageUnavailable, match="lock timeout"):
+            await put(database, "b")
+    await other.close()
+    assert await backend(database) == before
+
+
 async def refused(database: Database) -> None:
     """Every call hears of the fault, soon, and alone or among others."""
     async with asyncio.timeout(30):

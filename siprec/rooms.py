@@ -109,7 +109,7 @@ def _books(config: Config, stack: AsyncExitStack) -> Books:
     stack.push_async_callback(database.close)
     stack.push_async_callback(waiting.close)
     catalog = Catalog(database)
-    directory = Directory(database, spool / ".directory.json")
+    directory = Directory(database, spool / ".directory")
     return Books(
         database,
         catalog,

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from siprec.paused import MEMORY, PausedCalls, keys_of
-from storage.records import Recording
+from storage.records import Recording, SiprecSession
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -52,7 +52,7 @@ def test_a_call_paused_again_is_remembered_from_then() -> None:
 def test_only_recordings_that_ended_paused_are_taken_over() -> None:
     calls = PausedCalls()
     rows = [
-        Recording("1", "", "call-1", "partial", NOW, paused_at_end=True, siprec_session_ids=("x",)),
+        Recording("1", "", "call-1", "partial", NOW, paused_at_end=True, siprec_sessions=(SiprecSession("x"),)),
         Recording("2", "", "call-2", "partial", NOW),
     ]
     calls.load(rows, NOW)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,13 @@ from siprec.session import (
     ConversionTimeout,
     NotFinished,
 )
-from storage.records import StorageUnavailable, UnknownFile, UnknownRecording
+from storage.records import (
+    FileRecord,
+    Recording,
+    StorageUnavailable,
+    UnknownFile,
+    UnknownRecording,
+)
 from tests.siprec.shelves import ANN, STARTED, Shelf
 from tests.siprec.shelves import shelf as opened
 
@@ -188,6 +195,28 @@ async def test_what_is_deleted_meanwhile_leaves_no_file(
         await shelf.library.mp3("r1", ANN)
     assert not shelf.blobs.exists(KEY)
     assert not [*(shelf.folder / "recordings").rglob("*.mp3")]
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+async def test_what_goes_while_its_file_is_booked_leaves_none(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, is_gone: bool
+) -> None:
+    conversions = shelf.library._conversions
+    book = conversions._book
+
+    async def late(row: Recording, file: FileRecord) -> Recording:
+        if is_gone:
+            await shelf.library.delete("r1", EVE)
+        else:
+            await shelf.catalog.save(replace(row, deleting=True))
+        shelf.put(file.key, b"mp3")
+        return await book(row, file)
+
+    await shelf.stored()
+    monkeypatch.setattr(conversions, "_book", late)
+    with pytest.raises((UnknownRecording, UnknownFile)):
+        await shelf.library.mp3("r1", ANN)
+    assert not shelf.blobs.exists(KEY)
 
 
 async def test_what_has_no_audio_is_not_converted(shelf: Shelf) -> None:

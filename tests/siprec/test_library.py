@@ -275,6 +275,18 @@ async def test_a_recording_between_two_owners_is_not_changed(shelf: Shelf) -> No
     assert (await shelf.catalog.get("r1")).note == ""
 
 
+async def test_a_change_is_not_overtaken_by_an_older_state(shelf: Shelf) -> None:
+    row = await shelf.stored()
+    shelf.writer.put(replace(row, reason="first"))
+    await shelf.writer.stored("r1")
+    shelf.writer.put(replace(row, reason="second"))  # waits: the writer collects for a while
+    assert shelf.writer.get_pending("r1")
+    await shelf.library.update("r1", Changes(note="newest"), ANN)
+    assert await shelf.writer.drain(5)
+    stored = await shelf.catalog.get("r1")
+    assert (stored.reason, stored.note) == ("second", "newest")
+
+
 async def test_simultaneous_changes_are_all_made(shelf: Shelf) -> None:
     await shelf.stored()
     changes = [Changes(custom={"case": "1"}), Changes(custom={"ticket": "2"})]

@@ -105,8 +105,9 @@ class Archive:
         For the one whose media process has still to report, and for whoever changes an unfinished
         one: what comes out of rendering is laid over what was last taken.
         """
-        self.unfinished[recording.id] = recording
         self.note(recording)
+        # The writer knows the number that the catalogue gave it, whoever hands it over may not.
+        self.unfinished[recording.id] = self._writer.get_pending(recording.id) or recording
 
     def finish(self, recording: Recording, reports: list[StreamReport]) -> None:
         """Make the files of an ended recording; returns at once, work goes on in the background."""

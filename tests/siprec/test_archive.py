@@ -138,6 +138,16 @@ async def test_the_newest_state_is_finished(shelf: Shelf) -> None:
     assert shelf.archive.unfinished == {}
 
 
+async def test_an_unfinished_recording_has_the_number_it_was_given_while_it_grew(
+    shelf: Shelf,
+) -> None:
+    shelf.archive.note(row("r0", status="recording"))
+    shelf.archive.note(row("r1", status="recording"))
+    await shelf.writer.stored("r1")
+    shelf.archive.take(row("r1"))
+    assert (await shelf.library.get("r1")).number == 2
+
+
 async def test_what_is_forgotten_leaves_nothing_beside_the_spools(shelf: Shelf) -> None:
     folder = shelf.folder / "spool"
     for name in ("r1.spool", "r1.json", "r1.mp3", "r1.wav.part", "r10.json", "other.json"):

@@ -89,11 +89,10 @@ class Tokens:
         """Forget a user's tokens, which the database has forgotten already."""
         self._keep({digest: held for digest, held in self._held.items() if held.email != email})
 
-    def take(self, stored: Mapping[str, Held], holds: Callable[[Held], bool]) -> None:
-        """Hold what the database says, and what it does not know yet if that still `holds`."""
+    def take(self, stored: Mapping[str, Held]) -> None:
+        """Hold what the database says and what it does not know yet."""
         known = {digest: held for digest, held in stored.items() if digest not in self._ended}
-        given = {d: self._held[d] for d in self._given if holds(self._held[d])}
-        self._keep(known | given)
+        self._keep(known | {digest: self._held[digest] for digest in self._given})
 
     def untold(self) -> Untold:
         """What the database is to be told."""

@@ -345,17 +345,11 @@ class Users:
         return user.type if user else ""
 
     def _take(self, known: Mapping[str, Credential], held: Mapping[str, Held]) -> None:
-        """Replace what is in memory by what the database says and what it does not know yet."""
+        """Replace what is in memory by what the database says and what it does not know yet.
 
-        def is_current(key: str, password: str) -> bool:
-            return key in known and known[key].password == password
-
-        self._tokens.take(held, lambda given: is_current(given.email, given.password))
-        self._attempts = {
-            key: attempts
-            for key, attempts in self._attempts.items()
-            if is_current(key, attempts[-1].password)
-        }
+        What of the latter belongs to a password of before holds no longer, and counts for nothing.
+        """
+        self._tokens.take(held)
         self._credentials = {
             key: credential.after(self._attempts.get(key, ()), self._rules)
             for key, credential in known.items()

@@ -32,7 +32,7 @@ def test_only_a_digest_is_held() -> None:
 
 def test_the_type_it_was_given_for_comes_from_the_token_itself() -> None:
     tokens = Tokens()
-    tokens.take({digest_of("token", "tenant"): replace(HELD, type="admin")}, lambda _: True)
+    tokens.take({digest_of("token", "tenant"): replace(HELD, type="admin")})
     found = tokens.find("token")
     assert found is not None and found.type == "tenant"
 
@@ -62,7 +62,7 @@ def test_what_has_ended_is_not_taken_back_from_the_database() -> None:
     stored = dict(tokens.untold().given)
     tokens.told(tokens.untold())
     tokens.end("a")
-    tokens.take(stored, lambda _: True)
+    tokens.take(stored)
     assert tokens.find("a") is None
 
 
@@ -70,10 +70,8 @@ def test_what_the_database_does_not_have_is_gone_unless_it_was_not_told() -> Non
     tokens = given_away("old")
     tokens.told(tokens.untold())
     tokens.give("new", HELD)
-    tokens.take({}, lambda _: True)
+    tokens.take({})
     assert tokens.find("old") is None and tokens.find("new") is not None
-    tokens.take({}, lambda _: False)
-    assert tokens.find("new") is None and not tokens.untold()
 
 
 def test_ending_what_is_none_tells_nobody() -> None:

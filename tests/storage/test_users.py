@@ -210,6 +210,16 @@ async def test_nor_does_one_set_back_while_we_were_down(here: Process, there: Pr
     assert there.users.check(token, NOW) is None
 
 
+async def test_reading_again_prolongs_no_token(here: Process) -> None:
+    token = await here.token()
+    await here.users.save()
+    here.clock.now += 3599
+    await here.users.load()
+    assert here.users.check(token, NOW) == ANN
+    here.clock.now += 1
+    assert here.users.check(token, NOW) is None
+
+
 async def test_a_hundred_tokens_are_enough(here: Process, there: Process) -> None:
     held = [await here.token(NOW + timedelta(seconds=second)) for second in range(101)]
     assert here.users.check(held[0], NOW) is None
@@ -442,6 +452,17 @@ async def test_failures_and_locks_outlive_the_process(here: Process, url: str) -
     assert not await fourth.is_refused()
     for each in (second, third, fourth):
         await each.database.close()
+
+
+async def test_a_failure_is_told_once(here: Process, there: Process) -> None:
+    await here.fail()
+    for _ in range(3):
+        await here.users.save()
+        await here.users.load()
+    await there.users.load()
+    for process in (here, there):
+        await process.fail()
+        assert process.users.standing(EMAIL, NOW).locked_until is None
 
 
 def is_locked(users: Users) -> bool:

@@ -29,8 +29,11 @@ Key = tuple[str, str]
 """Kind of an entry and its `key_of`."""
 Row = tuple[str, str, str]
 """A row of the table: kind, key, and the entry as JSON."""
+Fault = tuple[str, str, str]
+"""Kind and key of a row that cannot be used, and why."""
 Guard = Callable[[Entries], None]
-"""Looks at what is to be changed, as it stands in the database; what it raises stops the change."""
+"""Looks at what is to be changed, as it stands in the database; what it raises stops the change.
+Called in a worker thread."""
 Edit = Callable[[Entries, frozenset[Key]], dict[Key, Entry | None]]
 """What is to become of which entry, None to remove it, given the state and the rows there are."""
 
@@ -65,7 +68,7 @@ class Directory:
         self._version: int | None = None
         """Value of the counter that `_entries` belong to; None until the database was read."""
         self._turn = asyncio.Lock()
-        self._faults: frozenset[tuple[str, str, str]] = frozenset()
+        self._faults: frozenset[Fault] = frozenset()
 
     @property
     def entries(self) -> Entries:
@@ -85,7 +88,8 @@ class Directory:
                 if self._version is None:
                     await self._recall()
                 raise
-            entries = await self._read(rows)
+            entries, faults = await asyncio.to_thread(_decoded, rows)
+            self._report(faults)
             await self._take(entries, version)
 
     async def watch(self, every_s: float = 1.0) -> None:
@@ -149,19 +153,13 @@ class Directory:
         async with self._turn:
             async with transaction() as connection:
                 version, rows = await _fetch(connection)
-                before = await self._read(rows)
-                if guard:
-                    guard(before)
-                old = before.by_key()
-                new = edit(before, frozenset((kind, key) for kind, key, _ in rows))
-                new = {key: entry for key, entry in new.items() if entry != old.get(key, ...)}
-                after = Entries.of(entry for entry in (old | new).values() if entry is not None)
-                await asyncio.to_thread(check, after)
-                if new and not dry_run:
-                    await _store(connection, new, version)
+                plan = await asyncio.to_thread(_planned, rows, edit, guard)
+                if plan.new and not dry_run:
+                    await _store(connection, plan.new, version)
+            self._report(plan.faults)
             if not dry_run:
-                await self._take(after, (version or 0) + bool(new))
-        return [Change(*key, _verb(old.get(key), entry)) for key, entry in new.items()]
+                await self._take(plan.after, (version or 0) + bool(plan.new))
+        return plan.changes
 
     async def _follow(self) -> None:
         async with self._database.reading() as connection:
@@ -169,20 +167,17 @@ class Directory:
         if version != self._version:
             await self.load()
 
-    async def _read(self, rows: Sequence[Row]) -> Entries:
-        """The state the rows stand for, without those that cannot be used."""
-        entries, faults = await asyncio.to_thread(_decoded, rows)
+    def _report(self, faults: frozenset[Fault]) -> None:
         for kind, key, reason in sorted(faults - self._faults):
             logger.error("directory_entry_unusable", kind=kind, key=key, reason=reason)
         self._faults = faults
-        return entries
 
     async def _take(self, entries: Entries, version: int | None) -> None:
-        changed = self._version is None or entries != self._entries
+        is_new, before = self._version is None, self._entries
         self._entries, self._version = entries, version or 0
-        if self._cache and changed:
+        if self._cache:
             try:
-                await asyncio.to_thread(_write_cache, self._cache, entries)
+                await asyncio.to_thread(_write_cache, self._cache, entries, is_new, before)
             except OSError as error:
                 logger.warning("directory_cache_failed", file=str(self._cache), error=str(error))
 
@@ -198,7 +193,36 @@ class Directory:
         except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             logger.error("directory_cache_failed", file=str(self._cache), error=str(error))
             return
-        self._entries = await self._read(rows)
+        self._entries, faults = await asyncio.to_thread(_decoded, rows)
+        self._report(faults)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What an edit comes to."""
+
+    after: Entries
+    new: dict[Key, Entry | None]
+    """What is to be stored; None: removed."""
+    changes: list[Change]
+    faults: frozenset[Fault]
+
+
+def _planned(rows: Sequence[Row], edit: Edit, guard: Guard | None) -> _Plan:
+    """What `edit` makes of the rows. Raises InvalidEntry unless it holds together.
+
+    Not for the event loop: a large directory takes a tenth of a second.
+    """
+    before, faults = _decoded(rows)
+    if guard:
+        guard(before)
+    old = before.by_key()
+    edited = edit(before, frozenset((kind, key) for kind, key, _ in rows))
+    new = {key: entry for key, entry in edited.items() if entry != old.get(key, ...)}
+    after = Entries.of(entry for entry in (old | new).values() if entry is not None)
+    check(after)
+    changes = [Change(*key, _verb(old.get(key), entry)) for key, entry in new.items()]
+    return _Plan(after, new, changes, faults)
 
 
 def _putting(entries: Iterable[Entry]) -> Edit:
@@ -237,12 +261,12 @@ def _verb(old: Entry | None, new: Entry | None) -> str:
 _VERSION = select(tables.counters.c.value).where(tables.counters.c.name == COUNTER)
 
 
-async def _fetch(connection: AsyncConnection) -> tuple[int | None, list[Row]]:
+async def _fetch(connection: AsyncConnection) -> tuple[int | None, Sequence[Row]]:
     """Counter, None if there was no change yet, and rows."""
     version = await connection.scalar(_VERSION)
     columns = tables.directory.c
     found = await connection.execute(select(columns.kind, columns.key, columns.entry))
-    return version, [(row.kind, row.key, row.entry) for row in found]
+    return version, found.all()
 
 
 async def _store(
@@ -269,10 +293,10 @@ def _rows(entries: Iterable[Entry]) -> list[Row]:
     return [(kind_of(e), key_of(e), msgspec.json.encode(e).decode()) for e in entries]
 
 
-def _decoded(rows: Sequence[Row]) -> tuple[Entries, frozenset[tuple[str, str, str]]]:
-    """The state the rows stand for, and (kind, key, reason) of each that cannot be used."""
+def _decoded(rows: Sequence[Row]) -> tuple[Entries, frozenset[Fault]]:
+    """The state the rows stand for, without those that cannot be used."""
     entries: list[Entry] = []
-    faults: set[tuple[str, str, str]] = set()
+    faults: set[Fault] = set()
     for kind, key, text in rows:
         try:
             entry = msgspec.json.decode(text, type=KINDS[kind])
@@ -289,8 +313,13 @@ def _decoded(rows: Sequence[Row]) -> tuple[Entries, frozenset[tuple[str, str, st
     return state, frozenset(faults)
 
 
-def _write_cache(path: Path, entries: Entries) -> None:
-    """Put the entries in place of those there, readable by us only; else without secrets."""
+def _write_cache(path: Path, entries: Entries, is_new: bool, before: Entries) -> None:
+    """Put the entries in place of those there, readable by us only; else without secrets.
+
+    Nothing to do if they are as they were before.
+    """
+    if entries == before and not is_new:
+        return
     temporary = path.with_name(path.name + ".part")
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, _FLAGS, 0o600), "wb") as file:

@@ -20,6 +20,10 @@ from tests.storage.conftest import locked, unprivileged
 from tests.storage.test_database import names, put
 
 
+OVERFLOW = "INSERT INTO counters SELECT name, abs(-9223372036854775807 - 1) FROM counters"
+"""Fails when the statement is under way already."""
+
+
 @pytest.fixture
 def kind() -> str:
     return "sqlite"
@@ -156,7 +160,7 @@ async def test_an_error_still_looked_at_keeps_no_lock(database: Database) -> Non
     with pytest.raises(StorageUnavailable) as kept:
         async with database.writing() as connection:
             await connection.execute(text("INSERT INTO counters VALUES ('test:a', 1)"))
-            await connection.execute(text("INSERT INTO nowhere VALUES (1)"))
+            await connection.execute(text(OVERFLOW))
     await put(database, "b")
     assert await names(database) == {"b"}
     assert kept.value.__cause__ is not None

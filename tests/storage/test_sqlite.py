@@ -19,7 +19,6 @@ from storage.sqlite import SqliteFile
 from tests.storage.conftest import locked, unprivileged
 from tests.storage.test_database import names, put
 
-
 OVERFLOW = "INSERT INTO counters SELECT name, abs(-9223372036854775807 - 1) FROM counters"
 """Fails when the statement is under way already."""
 

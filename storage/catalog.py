@@ -16,7 +16,6 @@ from unicodedata import normalize
 
 from sqlalchemy import (
     BindParameter,
-    Integer,
     RowMapping,
     Select,
     Table,
@@ -27,7 +26,6 @@ from sqlalchemy import (
     insert,
     select,
     text,
-    tuple_,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -71,15 +69,12 @@ _LAST_ENTRIES = (
     .where(audit.c.recording_id.in_(_IDS))
     .group_by(audit.c.recording_id)
 )
-_OWNER = (recordings.c.account, recordings.c.route)
-_NEXT_OWNER = (
-    select(*_OWNER)
-    .where(
-        tuple_(*_OWNER)
-        > tuple_(bindparam("account", type_=Integer), bindparam("route", type_=Integer))
-    )
-    .order_by(*_OWNER)
-    .limit(1)
+_OWNER = select(recordings.c.account, recordings.c.route).limit(1)
+_NEXT_ROUTE = _OWNER.where(
+    recordings.c.account == bindparam("account"), recordings.c.route > bindparam("route")
+).order_by(recordings.c.route)
+_NEXT_ACCOUNT = _OWNER.where(recordings.c.account > bindparam("account")).order_by(
+    recordings.c.account, recordings.c.route
 )
 _ATTRIBUTES_OF = delete(attributes).where(attributes.c.number.in_(_IDS))
 
@@ -181,16 +176,17 @@ class Catalog:
 
     async def owners(self) -> set[tuple[int, int]]:
         """(account, route) of all recordings, also where the directory no longer has them."""
-        found: list[tuple[int, int]] = [(-1, -1)]
+        found: set[tuple[int, int]] = set()
+        here = {"account": -1, "route": -1}
         async with self._database.reading() as connection:
-            # From one pair to the next in the index: their recordings are many.
+            # From one to the next in the index: each may have many recordings.
             while row := (
-                await connection.execute(
-                    _NEXT_OWNER, {"account": found[-1][0], "route": found[-1][1]}
-                )
-            ).first():
-                found.append((row.account, row.route))
-        return {*found[1:]}
+                (await connection.execute(_NEXT_ROUTE, here)).first()
+                or (await connection.execute(_NEXT_ACCOUNT, here)).first()
+            ):
+                here = {"account": row.account, "route": row.route}
+                found.add((row.account, row.route))
+        return found
 
     async def count(self) -> int:
         """How many recordings there are."""

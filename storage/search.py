@@ -1,8 +1,9 @@
 """Search: a query as SQL that reads its answer off an index, in order, until a page is full.
 
 One criterion leads: its index gives the rows in the order of the answer, and what else was asked
-for is looked at row by row. Which of several should lead, `sizes` tells. Nothing is sorted, nothing
-gathered: a criterion that a third of all recordings meet costs no more than one that few do.
+for is looked at row by row. Which of several should lead, `sizes` tells. Nothing is gathered, and
+nothing sorted but, for several values, a page of each: a criterion that a third of all recordings
+meet costs no more than one that few do.
 Counterparts: `storage.tables`, which has the indexes; `storage.catalog`, which asks.
 """
 
@@ -24,7 +25,6 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    true,
     tuple_,
     union_all,
 )
@@ -34,8 +34,8 @@ from storage.tables import EPOCH, MICROSECOND, ORDER, TEXTS, UtcMicroseconds, at
 from storage.text import index_key, plain, without_scheme
 
 MERGED = 16
-"""Most values of one criterion that are merged, each in its order; for more, e.g. many routes, the
-rows of all are looked through."""
+"""Most values of one criterion of which each gives a page; for more, e.g. many routes, the rows of
+all are looked through."""
 SIZED = 1000
 """How far rows of a criterion are counted to see which criterion has the fewest."""
 NUMBERS = range(2**31)
@@ -104,14 +104,21 @@ def page(query: RecordingQuery, asked: Sequence[Criterion], first: Criterion | N
     """
     rows = first.table if first else recordings
     within = [*_period(query, rows), *(each.beside(rows) for each in asked if each is not first)]
-    parts = first.parts(rows) if first else [true()]
-    found = union_all(*(select(rows.c.started_at, rows.c.number).where(p, *within) for p in parts))
-    keys = found.selected_columns
-    order = [keys.started_at, keys.number]
-    if not query.oldest_first:
-        order = [key.desc() for key in order]
-    hits = found.order_by(*order).limit(query.limit + 1).subquery()
-    return select(recordings).join_from(hits, recordings, recordings.c.number == hits.c.number)
+    keys = select(rows.c.started_at, rows.c.number).where(*within)
+    heads = [_head(keys.where(part), query) for part in first.parts(rows)] if first else []
+    hits = heads[0] if len(heads) == 1 else _head(keys, query)
+    if len(heads) > 1:
+        together = union_all(*(select(head.subquery()) for head in heads))
+        hits = _head(select(together.subquery()), query)
+    found = hits.subquery()
+    return select(recordings).join_from(found, recordings, recordings.c.number == found.c.number)
+
+
+def _head(keys: Select[Any], query: RecordingQuery) -> Select[Any]:
+    """The first of the keys in the order asked for: as many as a page has, and one more."""
+    at, number = keys.selected_columns.started_at, keys.selected_columns.number
+    order = (at, number) if query.oldest_first else (at.desc(), number.desc())
+    return keys.order_by(*order).limit(query.limit + 1)
 
 
 def place(recording: Recording) -> tuple[datetime, int]:

@@ -135,7 +135,7 @@ async def shelf(folder: Path, migrated: Path, **sections: Any) -> AsyncIterator[
                 folder,
             )
         finally:
-            background.cancel()
+            await background.stop()
             await renderer.close()
             await database.close()
 

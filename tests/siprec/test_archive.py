@@ -250,6 +250,7 @@ async def test_notes_reach_the_sidecar_newest_last(shelf: Shelf) -> None:
     await asyncio.sleep(0.05)
     assert not writing.done()
     writing.cancel()
+    await asyncio.wait([writing])
 
 
 async def test_recovery_of_many_is_quick(shelf: Shelf) -> None:

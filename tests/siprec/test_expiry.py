@@ -101,6 +101,7 @@ async def test_a_catalogue_that_is_away_does_not_end_it(monkeypatch: pytest.Monk
         while len(library.expired) < 3:
             await sleep(0)
     keeping.cancel()
+    await asyncio.wait([keeping])
     assert naps[0] == 60 and library.away == 0
 
 
@@ -127,6 +128,7 @@ async def test_others_have_their_turn_between_deletions() -> None:
     other = asyncio.get_running_loop().create_task(somebody())
     await Expiry(Retention(), Slow(due=5)).retire(await Shelves(due=5).plan_retention())
     other.cancel()
+    await asyncio.wait([other])
     assert turns > 5
 
 
@@ -154,6 +156,7 @@ async def test_a_server_deletes_what_is_due_and_nothing_else(shelf: Shelf) -> No
         while await shelf.catalog.count() > 3:
             await asyncio.sleep(0.01)
     keeping.cancel()
+    await asyncio.wait([keeping])
     left = {row.id for row in (await shelf.library.find(RecordingQuery())).items}
     assert left == {"young", "held", "ever"}
     assert {row.id for row in rows if shelf.blobs.exists(row.files[0].key)} == left

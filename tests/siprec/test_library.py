@@ -266,6 +266,7 @@ async def test_a_change_to_an_unfinished_recording_outlives_the_process(shelf: S
             await asyncio.sleep(0.01)
     assert sidecar.read(shelf.folder / "spool" / "r1.json").note == "kept"
     notes.cancel()
+    await asyncio.wait([notes])
 
 
 async def test_a_recording_between_two_owners_is_not_changed(shelf: Shelf) -> None:

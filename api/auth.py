@@ -14,7 +14,7 @@ from time import monotonic
 
 from api.problem import ApiError
 from siprec.session import RIGHTS, Actor
-from storage.entries import User
+from storage.entries import DEFAULT_PERMISSIONS, User
 from storage.keys import ApiKeys
 from storage.records import ApiKey
 from storage.users import Users
@@ -31,13 +31,6 @@ KEY_RIGHTS: Mapping[str, frozenset[str]] = {
 
 USER_ROLES = {"admin": "admin", "api": "operator", "tenant": "operator"}
 """Type of a user -> role."""
-
-USER_RIGHTS: Mapping[str, frozenset[str]] = {
-    "admin": RIGHTS,
-    "api": RIGHTS - {"delete"},
-    "tenant": frozenset({"playback", "download"}),
-}
-"""Type of a user -> rights of those whose entry does not say."""
 
 FAILURES_PER_MINUTE = 50
 """Refused tokens a remote address may send; what follows is 429 until the minute is over."""
@@ -104,6 +97,10 @@ class Authenticator:
             raise ApiError(HTTPStatus.FORBIDDEN, f"this needs the permission {right}")
         return actor
 
+    def holds(self, token: str | None, actor: Actor) -> bool:
+        """Whether `token` still makes whoever has it this actor. Never waits."""
+        return token is not None and self._known(token) == actor
+
     async def _actor(self, token: str) -> Actor | None:
         if actor := self._known(token):
             return actor
@@ -132,7 +129,11 @@ class Authenticator:
 
 def actor_of(user: User) -> Actor:
     """Who gives commands when this user does."""
-    granted = USER_RIGHTS[user.type] if user.permissions is None else frozenset(user.permissions)
+    granted = (
+        frozenset(DEFAULT_PERMISSIONS[user.type])
+        if user.permissions is None
+        else frozenset(user.permissions)
+    )
     return Actor(user.email, USER_ROLES[user.type], user.account, granted, frozenset(user.routes))
 
 

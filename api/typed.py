@@ -12,6 +12,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Generic, TypeVar
 
@@ -45,6 +46,8 @@ class Call(Generic[Ask]):
     actor: Actor
     ask: Ask
     request: web.Request
+    holds: Callable[[], bool] = lambda: True
+    """Whether the key or token still says the same; for what outlives its request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,23 +108,28 @@ class Endpoint(Generic[Ask]):
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Authorise, decode, run, encode. Raises ApiError and what the handler raises."""
-        actor = await self._actor(request)
+        token = self._token(request)
+        actor = await self._actor(request, token)
         request[ACTOR] = actor.name
         ask = self._decode(request, await self._values(request))
-        result = await self._route.handler(Call(self._services, actor, ask, request))
+        holds = partial(self._authenticator.holds, token, actor)
+        result = await self._route.handler(Call(self._services, actor, ask, request, holds))
         if isinstance(result, web.StreamResponse):
             return result
         if result is None:
             return web.Response(status=HTTPStatus.NO_CONTENT)
         return web.Response(body=msgspec.json.encode(result), content_type="application/json")
 
-    async def _actor(self, request: web.Request) -> Actor:
+    def _token(self, request: web.Request) -> str | None:
+        token = bearer(request.headers.getall("Authorization", []))
+        if token is None and self._route.token_in_query:
+            token = request.query.get("access_token")
+        return token
+
+    async def _actor(self, request: web.Request, token: str | None) -> Actor:
         route = self._route
         if route.role is None:
             return NOBODY
-        token = bearer(request.headers.getall("Authorization", []))
-        if token is None and route.token_in_query:
-            token = request.query.get("access_token")
         return await self._authenticator.admit(token, request.remote or "", route.role, route.right)
 
     async def _values(self, request: web.Request) -> dict[str, object]:

@@ -99,7 +99,7 @@ async def _serve(config: Config, node: Rooms, background: Background) -> None:
         await _write_out(node, stop)
         await http.stop()
         await node.engine.close()
-        background.cancel()
+        await background.stop()
 
 
 def _follow(node: Rooms, background: Background) -> None:
@@ -108,6 +108,7 @@ def _follow(node: Rooms, background: Background) -> None:
     background.spawn("catalog writer", books.writer.run())
     background.spawn("directory", books.directory.watch())
     background.spawn("users", books.users.watch())
+    background.spawn("keys", books.keys.watch())
     background.spawn("courier", node.courier.run())
     background.spawn("retention", node.services.library.keep_retention())
 
@@ -177,6 +178,9 @@ async def _write_out(node: Rooms, stop: _Stop) -> None:
     await _until(lambda: not node.archive.unfinished, WRITE_OUT_S, stop)
     await _until(lambda: not node.services.dispatcher.unfinished, FAREWELL_S, stop)
     await node.books.writer.drain(FAREWELL_S)
+    await node.courier.drain(FAREWELL_S)
+    with suppress(StorageError):
+        await node.books.users.save()
 
 
 async def _until(done: Any, limit_s: float, stop: _Stop) -> None:
@@ -197,4 +201,4 @@ async def _recover(_: Config, node: Rooms, background: Background) -> None:
         await asyncio.sleep(1)
     await node.services.library.resume()
     await node.books.writer.drain(WRITE_OUT_S)
-    background.cancel()
+    await background.stop()

@@ -52,10 +52,12 @@ class Background:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: work.close())  # cancelled before it began, it never would
 
-    def cancel(self) -> None:
-        """Stop all that still runs."""
-        for task in self._tasks:
-            task.cancel()
+    async def stop(self) -> None:
+        """Stop all that still runs; returns once it has let go of what it used."""
+        while tasks := [*self._tasks]:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     async def _guarded(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:

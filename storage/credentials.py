@@ -111,6 +111,11 @@ async def unlock(connection: AsyncConnection, email: str) -> None:
 async def forget(connection: AsyncConnection, email: str) -> None:
     """Delete a user's password and tokens."""
     await connection.execute(delete(credentials).where(credentials.c.email == email))
+    await end_tokens(connection, email)
+
+
+async def end_tokens(connection: AsyncConnection, email: str) -> None:
+    """Delete a user's tokens."""
     await connection.execute(delete(tokens).where(tokens.c.email == email))
 
 

@@ -17,9 +17,9 @@ from msgspec import structs
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import declaration, tables
+from storage import credentials, declaration, tables
 from storage.database import Database
-from storage.entries import KEEP, KINDS, Destination, Entry, as_key, key_of, kind_of
+from storage.entries import KEEP, KINDS, Destination, Entry, User, as_key, key_of, kind_of
 from storage.records import InvalidEntry, StorageError, StorageUnavailable, UnknownEntry
 from storage.snapshot import INITIAL, Entries, check, sound
 
@@ -281,12 +281,26 @@ async def _store(
         names = columns.keys()
         values = [dict(zip(names, row, strict=True)) for row in rows]
         await connection.execute(insert(tables.directory), values)
+    await _end_logins(connection, new)
     counters = tables.counters
     if version is None:
         await connection.execute(insert(counters).values(name=COUNTER, value=1))
     else:
         counted = update(counters).where(counters.c.name == COUNTER).values(value=version + 1)
         await connection.execute(counted)
+
+
+async def _end_logins(connection: AsyncConnection, new: dict[Key, Entry | None]) -> None:
+    """Nobody inherits the password of a user who was removed, or a token of a disabled one."""
+    users = {key: entry for (kind, key), entry in new.items() if kind == "users"}
+    barred = [key for key, user in users.items() if not (isinstance(user, User) and user.enabled)]
+    for key in barred:
+        if users[key] is None:
+            await credentials.forget(connection, key)
+        else:
+            await credentials.end_tokens(connection, key)
+    if barred:
+        await credentials.count(connection)
 
 
 def _rows(entries: Iterable[Entry]) -> list[Row]:

@@ -64,6 +64,8 @@ SANS_IO = (
     "siprec/occurrence.py",
     "siprec/paused.py",
     "storage/entries.py",
+    "storage/snapshot.py",
+    "storage/declaration.py",
     "storage/records.py",
     "media/spec.py",
     "media/rtp.py",

@@ -25,6 +25,9 @@ OPEN = web.AppKey("event_streams", WeakSet[web.WebSocketResponse])
 HEARTBEAT_S = 20.0
 """Time between pings; a reader has half of it to answer."""
 
+CHECK_S = 1.0
+"""Time between two looks whether the reader's token still holds."""
+
 _MAX_FRAME_BYTES = 4096
 _CLOSE_S = 2.0
 
@@ -40,7 +43,7 @@ async def watch(call: Call[wire.Watch]) -> web.WebSocketResponse:
     with call.services.feed.subscribe() as subscription:
         await socket.prepare(call.request)
         call.request.app[OPEN].add(socket)
-        await _serve(socket, subscription, call.actor)
+        await _serve(socket, subscription, call)
     return socket
 
 
@@ -69,12 +72,23 @@ async def close_all(app: web.Application) -> None:
     await asyncio.gather(*closing)
 
 
-async def _serve(socket: web.WebSocketResponse, subscription: Subscription, actor: Actor) -> None:
+async def _serve(
+    socket: web.WebSocketResponse, subscription: Subscription, call: Call[wire.Watch]
+) -> None:
     async with asyncio.TaskGroup() as group:
-        sender = group.create_task(_send(socket, subscription, actor), name="event stream")
+        sender = group.create_task(_send(socket, subscription, call.actor), name="event stream")
+        guard = group.create_task(_guard(socket, call), name="event stream guard")
         async for _ in socket:
             pass
         sender.cancel()
+        guard.cancel()
+
+
+async def _guard(socket: web.WebSocketResponse, call: Call[wire.Watch]) -> None:
+    """Close the stream of whose token holds no longer."""
+    while call.holds():
+        await asyncio.sleep(CHECK_S)
+    await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"the token holds no longer")
 
 
 async def _send(socket: web.WebSocketResponse, subscription: Subscription, actor: Actor) -> None:

@@ -7,7 +7,7 @@ process; what they answer carries no packet figures for the same reason.
 from datetime import UTC, datetime
 from typing import Any
 
-from api.native import directory, encode, events, login, recordings, wire
+from api.native import directory, encode, events, login, notifications, recordings, wire
 from api.typed import Call, Route
 from siprec.session import AlreadyInState
 
@@ -79,6 +79,7 @@ ROUTES: tuple[Route[Any], ...] = (
         wire.Session,
         "Start, pause, resume, stop, split or mark; in force when it is answered",
         problems=(404, 408, 409, 413, 415, 503),
+        right="control",
     ),
     Route(
         "GET",
@@ -101,8 +102,10 @@ ROUTES: tuple[Route[Any], ...] = (
         wire.Raised,
         "Have the policies of an event act",
         problems=(404, 408, 413, 415, 503),
+        right="control",
     ),
     *recordings.ROUTES,
+    *notifications.ROUTES,
     *login.ROUTES,
     *directory.ROUTES,
 )

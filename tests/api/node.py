@@ -109,7 +109,7 @@ async def running(
                 yield node
             finally:
                 await node.server.stop()
-                background.cancel()
+                await background.stop()
 
 
 async def _started(

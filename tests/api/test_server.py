@@ -45,7 +45,7 @@ async def test_unknown_paths_and_methods_are_problems(client: ClientSession) -> 
         assert (await response.json(content_type=None))["instance"] == "/srs/v1/nothing"
     async with client.put("/srs/v1/recordings/r1") as response:
         assert response.status == 405
-        assert response.headers["Allow"] == "DELETE,GET,HEAD"
+        assert response.headers["Allow"] == "DELETE,GET,HEAD,POST"
     async with client.get("/health", headers={"Expect": "a-miracle"}) as response:
         assert response.status == 417
         assert response.content_type == "application/problem+json"
@@ -76,7 +76,7 @@ async def test_what_is_not_http_is_a_problem(node: Node) -> None:
 
 
 async def test_a_failure_inside_tells_nothing(node: Node, client: ClientSession) -> None:
-    node.services.recorder._sessions["broken"] = None  # type: ignore[assignment]
+    node.services.recorder._sessions["broken"] = 7  # type: ignore[assignment]
     with capture_logs() as lines:
         async with client.get("/srs/v1/sessions/broken") as response:
             assert response.status == 500

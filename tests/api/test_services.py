@@ -7,4 +7,8 @@ from api.services import Services
 
 def test_services_are_doors_only() -> None:
     names = {field.name for field in fields(Services)}
-    assert names == {"recorder", "catalog", "writer", "blobs", "feed", "keys"}
+    core = {"recorder", "library", "dispatcher", "screens", "feed"}
+    assert names == core | {
+        *("directory", "users", "keys"),
+        *("outbox", "catalog", "writer", "blobs"),
+    }

@@ -1,6 +1,7 @@
 """What a cut keeps, by arrival time, and what the spools say about it."""
 
 import socket
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -254,10 +255,10 @@ def test_what_is_held_is_forgotten_by_pieces_and_never_written(
     holding: MediaSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holding.pending += [late(1 * S, 2 * S), late(5 * S, stream=1), late(9 * S)]
-    monkeypatch.setattr(gate.time, "time_ns", lambda: 10 * S)
+    monkeypatch.setattr(time, "time_ns", lambda: 10 * S)
     holding.flush()
     assert held(holding) == [9 * S]
-    monkeypatch.setattr(gate.time, "time_ns", lambda: 13 * S)
+    monkeypatch.setattr(time, "time_ns", lambda: 13 * S)
     holding.flush()
     assert held(holding) == []
     assert not list(holding.folder.glob("new*"))

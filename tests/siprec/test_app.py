@@ -8,7 +8,7 @@ import pytest
 
 from examples.sip import Agent, CallError
 from examples.src import RecordingClient
-from siprec.app import Background
+from siprec.rooms import Background
 from tests.e2e.srs import Srs
 from tests.siprec.test_cli import siprecd
 
@@ -37,7 +37,7 @@ async def test_what_still_runs_can_be_cancelled() -> None:
         background = Background(group)
         background.spawn("endless", asyncio.sleep(3600))
         await asyncio.sleep(0)
-        background.cancel()
+        await background.stop()
 
 
 async def test_the_key_is_shown_once(tmp_path: Path) -> None:

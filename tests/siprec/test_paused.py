@@ -52,7 +52,15 @@ def test_a_call_paused_again_is_remembered_from_then() -> None:
 def test_only_recordings_that_ended_paused_are_taken_over() -> None:
     calls = PausedCalls()
     rows = [
-        Recording("1", "", "call-1", "partial", NOW, paused_at_end=True, siprec_sessions=(SiprecSession("x"),)),
+        Recording(
+            "1",
+            "",
+            "call-1",
+            "partial",
+            NOW,
+            paused_at_end=True,
+            siprec_sessions=(SiprecSession("x"),),
+        ),
         Recording("2", "", "call-2", "partial", NOW),
     ]
     calls.load(rows, NOW)

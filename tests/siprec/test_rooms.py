@@ -60,5 +60,5 @@ async def test_work_that_fails_takes_nothing_else_down(tmp_path: Path) -> None:
             background.spawn(name, work)
         await asyncio.sleep(0.2)
         background.spawn("lasts", lasts())
-        background.cancel()
+        await background.stop()
     assert done == ["works"]

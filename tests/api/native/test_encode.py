@@ -11,7 +11,7 @@ from msgspec import UNSET
 from api.native import encode, wire
 from media.spec import StreamPort, StreamSpec
 from siprec.feed import FeedEvent
-from siprec.session import LiveSession, NegotiatedStream, ReceptionView, State
+from siprec.session import Decision, Identity, LiveSession, NegotiatedStream, ReceptionView, State
 from storage import records
 
 AT = datetime(2026, 11, 22, 14, 5, 6, 789_654, UTC)
@@ -53,11 +53,22 @@ def test_a_live_session() -> None:
         warnings=("odd",),
         from_aor="sip:a@b",
         to_aor="sip:c@d",
+        identity=Identity("a", "c", "u", "e", "core"),
+        decision=Decision(100, 7, "on_demand", prebuffer_ms=5000),
     )
     seen = {"st1": ReceptionView(9, 2, 1, 0.12345, True)}
     assert msgspec.to_builtins(encode.session(live, seen, AT + timedelta(seconds=3))) == {
         "id": "s1",
         "call_id": "call-1",
+        "account": 100,
+        "route": 7,
+        "record": "on_demand",
+        "ani": "a",
+        "dnis": "c",
+        "ucid": "u",
+        "egress_call_id": "e",
+        "realm": "core",
+        "prebuffer_ms": 5000,
         "state": "paused",
         "recording_id": "r1",
         "started_at": "2026-11-22T14:05:07.789Z",
@@ -104,6 +115,7 @@ def test_an_event() -> None:
         "call_id": "c1",
         "actor": "desk",
         "reason": "card",
+        "account": 1,
     }
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from aiohttp import ClientSession, WSServerHandshakeError
+from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
 
+from api.native import events
 from siprec.feed import CAPACITY, FeedEvent
 from tests.api.node import Node
 
@@ -31,8 +33,45 @@ async def test_events_come_as_they_happen(node: Node, client: ClientSession) -> 
                 "call_id": "c",
                 "actor": "desk",
                 "reason": "why",
+                "account": 1,
             }
             assert (await stream.receive_json(timeout=5))["session_id"] == "s2"
+
+
+async def test_only_those_whose_call_it_is_are_told(node: Node) -> None:
+    services = node.services
+    key = await services.keys.add("tenant", "control", 100)
+    client = ClientSession(node.server.url, headers={"Authorization": f"Bearer {key}"})
+    async with client, client.ws_connect(URL) as stream:
+        services.feed.publish(_event(1))
+        services.feed.publish(replace(_event(2), account=100, route=10))
+        assert (await stream.receive_json(timeout=5))["session_id"] == "s2"
+
+
+async def test_a_stream_ends_with_the_key_it_was_opened_with(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "CHECK_S", 0.02)
+    services = node.services
+    key = await services.keys.add("leaver", "control")
+    client = ClientSession(node.server.url, headers={"Authorization": f"Bearer {key}"})
+    async with client, client.ws_connect(URL) as stream:
+        await services.keys.remove("leaver")
+        assert (await stream.receive(timeout=5)).type is WSMsgType.CLOSE
+        assert stream.close_code == 1008
+
+
+async def test_an_event_nobody_knows_is_not_found(client: ClientSession) -> None:
+    for body, status in (
+        ({"event": "Nothing"}, 404),
+        ({"event": "Audio Recording"}, 400),
+        ({"event": "AudioRecordingStarted"}, 200),
+        ({"event": "AudioRecordingStarted", "ucid": "x", "called_aors": ["sip:a@b"]}, 200),
+        ({"event": "AudioRecordingStarted", "called_aors": "sip:a@b"}, 400),
+        ({}, 400),
+    ):
+        async with client.post(f"{URL}/raise", json=body) as response:
+            assert response.status == status, await response.text()
 
 
 async def test_a_slow_reader_is_told_what_it_missed(node: Node, client: ClientSession) -> None:

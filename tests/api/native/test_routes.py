@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 from api.native import wire
 from api.native.routes import ROUTES
 from siprec.session import LiveSession
+from storage.entries import KINDS
 from tests.api.native.asking import get, speak, status_of
 from tests.api.node import Node
 
@@ -30,6 +31,19 @@ LEAST_ROLE = {
     ("GET", "/srs/v1/recordings/{recording_id}/peaks"): "operator",
     ("POST", "/srs/v1/recordings/{recording_id}"): "operator",
     ("DELETE", "/srs/v1/recordings/{recording_id}"): "operator",
+    ("GET", "/srs/v1/notifications"): "admin",
+    ("POST", "/srs/v1/notifications/replay"): "admin",
+    ("POST", "/srs/v1/notifications/{sequence}/replay"): "admin",
+    ("POST", "/srs/v1/login"): None,
+    ("POST", "/srs/v1/logout"): "control",
+    ("POST", "/srs/v1/directory/users/{email}/password"): "control",
+    ("POST", "/srs/v1/directory/users/{email}/unlock"): "admin",
+    **{("GET", f"/srs/v1/directory/{kind}"): "admin" for kind in KINDS},
+    **{
+        (method, f"/srs/v1/directory/{kind}/{{key}}"): "admin"
+        for kind in KINDS
+        for method in ("GET", "PUT", "DELETE")
+    },
 }
 
 

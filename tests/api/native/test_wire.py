@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from api.native import wire
 
@@ -30,9 +31,9 @@ def test_names_that_cannot_be(name: str) -> None:
         msgspec.convert({"session_id": name}, wire.OneSession)
 
 
-def test_a_command_is_filled_with_silence_by_default() -> None:
+def test_the_route_decides_how_a_pause_is_filled_by_default() -> None:
     command = msgspec.convert({"session_id": "s", "action": "pause"}, wire.Control)
-    assert (command.fill, command.reason, command.text) == ("silence", "", "")
+    assert (command.fill, command.reason, command.prebuffer) == (UNSET, "", False)
 
 
 @pytest.mark.parametrize("action", ["start", "pause", "resume", "stop", "split", "mark"])

@@ -3,8 +3,7 @@
 SIP comes in through `begin`, `update`, `confirm` and `end`; HTTP through `find`, `control` and
 `annotate`; the process through `paused_calls` and `accepting`. Everything runs on the event loop.
 An offer is answered without waiting for disk, database or media process; a command waits for the
-media process, and for what it makes others to be told of to be safe. Its counterparts:
-`siprec.journal` writes down what happens, `siprec.archive` takes over what has ended.
+media process and for notifications to be safe. Counterparts: `siprec.journal`, `siprec.archive`.
 """
 
 import asyncio
@@ -327,11 +326,12 @@ class Recorder:
         self.journal.refresh(self._dialogs[live.dialog_id])
 
     def _close(self, live: LiveSession, now: datetime) -> Recording | None:
-        """Detach the open recording in its final shape before rendering."""
+        """Hand the open recording over in its final shape, to be rendered."""
         if live.recording is None:
             return None
         recording = logbook.closed(live, live.recording, now)
         live.recording, live.pauses, live.marks = None, (), ()
+        self._archive.take(recording)
         return recording
 
     async def _switch(

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from types import MappingProxyType
+from weakref import WeakKeyDictionary
 
 import msgspec
 from sqlalchemy import Connection, exc, inspect, text
@@ -39,6 +40,7 @@ POOL_SIZE = 4
 
 _UNSTORABLE = ("22", "54")
 """SQLSTATE classes of values that will never be taken."""
+_MIGRATING: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 class Database:
@@ -141,10 +143,15 @@ class Database:
         steps = await asyncio.to_thread(import_module, "storage.migrations.upgrade")
         engine = self._server.patient()
         try:
-            async with engine.begin() as connection:
+            async with _one_at_a_time(), engine.begin() as connection:
                 await connection.run_sync(steps.upgrade, self._schema)
         finally:
             await engine.dispose()
+
+
+def _one_at_a_time() -> asyncio.Lock:
+    """Held by whoever migrates: the library that does it knows one migration a process only."""
+    return _MIGRATING.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 @contextmanager

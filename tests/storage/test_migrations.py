@@ -338,3 +338,15 @@ async def test_keys_given_before_there_were_accounts_reach_all(
     assert await rows(plain, "SELECT name, role, account, sha256, created_at FROM api_keys") == [
         ("pay", "control", 1, "ab", 1)
     ]
+
+
+async def test_several_databases_are_made_at_once(tmp_path: Path) -> None:
+    """A node's books and its outbox, in one process."""
+    databases = [
+        Database(f"sqlite:///{tmp_path}/{number}.db", (SCHEMA, OUTBOX_SCHEMA)[number % 2])
+        for number in range(6)
+    ]
+    await asyncio.gather(*(database.migrate() for database in databases))
+    assert [await database.version() for database in databases] == [SCHEMA, OUTBOX_SCHEMA] * 3
+    for database in databases:
+        await database.close()

@@ -455,6 +455,18 @@ async def test_pages_neither_repeat_nor_skip_while_rows_come_and_go(catalog: Cat
     assert seen == [f"r{n:02}" for n in reversed(range(20))]
 
 
+async def test_a_cursor_opens_no_time_that_was_not_asked_for(catalog: Catalog) -> None:
+    await catalog.save(*(recording(f"r{n}", n) for n in range(6)))
+    newest = await catalog.find(RecordingQuery(limit=1))
+    before = RecordingQuery(cursor=newest.next, started_before=T0 + timedelta(seconds=2))
+    assert await ids(catalog, before) == ["r1", "r0"]
+    oldest = await catalog.find(RecordingQuery(limit=1, oldest_first=True))
+    after = RecordingQuery(
+        cursor=oldest.next, started_after=T0 + timedelta(seconds=4), oldest_first=True
+    )
+    assert await ids(catalog, after) == ["r4", "r5"]
+
+
 async def test_a_last_full_page_has_no_cursor(catalog: Catalog) -> None:
     await catalog.save(*(recording(f"r{n}", n) for n in range(4)))
     page = await catalog.find(RecordingQuery(limit=2))

@@ -45,7 +45,7 @@ class Route(Struct, frozen=True, forbid_unknown_fields=True):
     """How much of what was said before `start` an on-demand route keeps in memory, in case it is
     wanted. About 16 kB a second and call."""
     seed: str = ""
-    """Changes which calls a route with `percent` below 100 takes; equal on nodes that shall agree."""
+    """Changes which calls a route with `percent` below 100 takes. Nodes shall have the same."""
 
 
 class Media(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,10 +1,10 @@
 """Courier: brings what is in the outbox to its destinations, each at least once.
 
-Of one destination and lane (a call) one notification is under way at a time, so that their order
-is kept; different calls go side by side. A destination begins with one request at a time and gets
-more while it answers; one that fails several times in a row is left alone for a while and then
-tried with one request, so that a dead one costs little, however much waits for it, and never a
-place that others need.
+Of one receiver and lane (a call) one notification is under way at a time, so that their order is
+kept, whatever destinations they are for; different calls go side by side. A receiver begins with
+one request at a time and gets more while it answers; one that fails several times in a row is left
+alone for a while and then tried with one request, so that a dead one costs little, however much
+waits for it, and never a place that others need.
 
 Counterparts: `siprec.notifications` (what is said), `storage.outbox` (what survives),
 `siprec.outbound` (where requests may go).
@@ -29,13 +29,13 @@ from storage.outbox import Notification, Outbox, Queued
 from storage.records import StorageError
 
 AT_ONCE = 8
-"""Most requests under way to one destination."""
+"""Most requests under way to one receiver."""
 IN_ALL = 64
 """Most requests under way."""
 UNBOOKED = 512
 """Most whose outcome the outbox has not heard yet: while its disk fails no more are sent."""
 PATIENCE = 3
-"""Failures in a row after which a destination is left alone for a while."""
+"""Failures in a row after which a receiver is left alone for a while."""
 FIRST_RETRY_S = 0.2
 """Pause after the first failed attempt; each further one doubles it."""
 LOOK_GAP_S = 0.02
@@ -67,7 +67,7 @@ def backoff_s(failures: int, longest_s: float) -> float:
 
 @dataclass(slots=True)
 class Standing:
-    """What is known of a destination. Times are seconds of the loop's clock."""
+    """What is known of a receiver. Times are seconds of the loop's clock."""
 
     lanes: set[str] = field(default_factory=set)
     """In which one is under way, or the outbox is still to hear how it went."""
@@ -170,7 +170,7 @@ class Courier:
         for queued in await self._outbox.due(datetime.now(UTC), IN_ALL, busy, resting, AT_ONCE):
             if not self._room():
                 break
-            name = queued.notification.destination
+            name = queued.notification.receiver
             standing = self._standings.setdefault(name, Standing())
             if standing.room(clock):
                 standing.lanes.add(queued.notification.lane)
@@ -185,7 +185,7 @@ class Courier:
         return self._under_way < IN_ALL and len(self._unbooked) < UNBOOKED
 
     async def _idle_s(self) -> float:
-        """Time until the first destination has rested, or the first notification has waited."""
+        """Time until the first receiver has rested, or the first notification has waited."""
         clock, now = asyncio.get_running_loop().time(), datetime.now(UTC)
         rests = [each.rest_until - clock for each in self._standings.values()]
         next_at = await self._outbox.next_at(now)
@@ -211,7 +211,7 @@ class Courier:
 
     async def _attempt(self, queued: Queued, standing: Standing) -> None:
         clock = asyncio.get_running_loop().time
-        name, began, was_down = queued.notification.destination, clock(), standing.is_down
+        name, began, was_down = queued.notification.receiver, clock(), standing.is_down
         try:
             await self._send(queued.notification, standing)
         except Blocked as refusal:
@@ -220,12 +220,12 @@ class Courier:
         except Unreachable as failure:
             standing.failed(began, clock(), self._longest_s)
             if standing.is_down and not was_down:
-                logger.warning("destination_down", destination=name, reason=failure.reason)
+                logger.warning("receiver_down", receiver=name, reason=failure.reason)
             await self._put_off(queued, standing, failure.reason)
         else:
             standing.succeeded()
             if was_down:
-                logger.info("destination_up", destination=name)
+                logger.info("receiver_up", receiver=name)
             self._delivered.append(queued.sequence)
             await self._book(self._forget)
 
@@ -249,7 +249,7 @@ class Courier:
 
     async def _put_off(self, queued: Queued, standing: Standing, reason: str) -> None:
         """Have it tried again later, unless it is too old."""
-        now, name = datetime.now(UTC), queued.notification.destination
+        now, name = datetime.now(UTC), queued.notification.receiver
         if queued.notification.created_at <= now - self._give_up:
             await self._bury(queued, reason)
         else:

@@ -3,10 +3,11 @@
 It is not the catalogue's database: what was queued outlives a catalogue that is away, and a process
 that is killed. Delivery is `siprec.courier`; what is said is `siprec.notifications`.
 
-Of each (destination, lane) one notification is `ready`, the first; the others are `behind` it. So
+Of each (receiver, lane) one notification is `ready`, the first; the others are `behind` it. So
 what may be tried is read off an index, however long the queue is.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -39,6 +40,7 @@ READY, BEHIND, DEAD = "ready", "behind", "dead"
 """States of a row; to the outside the first two are `pending`."""
 LONGEST_WAIT = timedelta(hours=1)
 """Longer than any back-off: what seems to wait longer was queued before the clock was set back."""
+_AUTHORITY_END = re.compile(r"[/?#\\]")
 BATCH = 1000
 """Most rows that one transaction buries or replays; keeps the write lock short."""
 
@@ -52,7 +54,7 @@ class Notification:
     destination: str
     """Name of the `Destination`; `policy NAME` for what a policy sends."""
     lane: str
-    """Call-ID: notifications of one lane to one destination are delivered in their order."""
+    """Call-ID: notifications of one lane to one receiver are delivered in their order."""
     created_at: datetime
     method: str
     """`GET` or `POST`."""
@@ -62,6 +64,12 @@ class Notification:
     """JSON, for POST."""
     account: int = 1
     """Whose call it is about."""
+
+    @property
+    def receiver(self) -> str:
+        """Who answers at the URL: its scheme, host and port. Several destinations may be one."""
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{_AUTHORITY_END.split(rest, maxsplit=1)[0]}".lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,9 @@ class Outbox:
         Raises StorageError for a text that cannot be stored.
         """
         rows = [
-            asdict(each) | {"state": BEHIND, "attempts": 0, "next_at": each.created_at, "error": ""}
+            asdict(each)
+            | {"receiver": each.receiver}
+            | {"state": BEHIND, "attempts": 0, "next_at": each.created_at, "error": ""}
             for each in notifications
         ]
         if not rows:
@@ -112,10 +122,10 @@ class Outbox:
         resting: Collection[str] = (),
         each: int = 8,
     ) -> list[Queued]:
-        """The first pending notification of each (destination, lane), if it may be tried now.
+        """The first pending notification of each (receiver, lane), if it may be tried now.
 
-        Longest due first, at most `limit`, and `each` of one destination; pairs in `busy` and
-        destinations in `resting` are left out.
+        Longest due first, at most `limit`, and `each` of one receiver; pairs in `busy` and
+        receivers in `resting` are left out.
         """
         async with self._database.reading() as connection:
             rows = await connection.execute(_due(now, limit, busy, resting, each))
@@ -125,7 +135,7 @@ class Outbox:
         """When the next one that waits may be tried; None if none waits."""
         names, row = _names(), outbox.alias("row")
         soonest = select(func.min(row.c.next_at)).where(
-            row.c.state == READY, row.c.destination == names.c.name, row.c.next_at > now
+            row.c.state == READY, row.c.receiver == names.c.name, row.c.next_at > now
         )
         each = select(soonest.correlate(names).scalar_subquery().label("at")).subquery()
         async with self._database.reading() as connection:
@@ -136,7 +146,7 @@ class Outbox:
         """Forget what was delivered; the next of each lane gets its turn."""
         async with self._database.writing() as connection:
             gone = delete(outbox).where(outbox.c.sequence.in_(sequences))
-            rows = await connection.execute(gone.returning(outbox.c.destination, outbox.c.lane))
+            rows = await connection.execute(gone.returning(outbox.c.receiver, outbox.c.lane))
             await _promote(connection, rows)
 
     async def retry(self, sequence: int, next_at: datetime, error: str) -> None:
@@ -152,14 +162,14 @@ class Outbox:
         async with self._database.writing() as connection:
             await _bury(connection, outbox.c.sequence == sequence, error)
 
-    async def expire(self, destination: str, before: datetime, error: str) -> int:
-        """Make dead letters of what has waited for this destination since before `before`.
+    async def expire(self, receiver: str, before: datetime, error: str) -> int:
+        """Make dead letters of what has waited for this receiver since before `before`.
 
         What was tried lately is left to its next attempt. Returns how many it buried.
         """
         old = (
             select(outbox.c.sequence)
-            .where(outbox.c.state == READY, outbox.c.destination == destination)
+            .where(outbox.c.state == READY, outbox.c.receiver == receiver)
             .where(outbox.c.next_at < before, outbox.c.created_at < before)
             .order_by(outbox.c.next_at)
             .limit(BATCH)
@@ -244,19 +254,19 @@ def _due(
     resting: Collection[str],
     each: int,
 ) -> Select[Any]:
-    """Takes the first few of each destination, all read off one index."""
+    """Takes the first few of each receiver, all read off one index."""
     names = _names()
     row = outbox.alias("row")
     heads = (
         select(row.c.sequence)
-        .where(row.c.state == READY, row.c.destination == names.c.name)
+        .where(row.c.state == READY, row.c.receiver == names.c.name)
         .where(or_(row.c.next_at <= now, row.c.next_at > now + LONGEST_WAIT))
         .order_by(row.c.next_at, row.c.sequence)
         .limit(each)
         .correlate(names)
     )
     if busy:
-        heads = heads.where(tuple_(row.c.destination, row.c.lane).not_in([*busy]))
+        heads = heads.where(tuple_(row.c.receiver, row.c.lane).not_in([*busy]))
     return (
         select(outbox)
         .select_from(names)
@@ -268,11 +278,11 @@ def _due(
 
 
 def _names() -> CTE:
-    """Destinations that have something pending, found by walking from one to the next."""
-    first = select(func.min(outbox.c.destination).label("name")).where(outbox.c.state == READY)
+    """Receivers that have something pending, found by walking from one to the next."""
+    first = select(func.min(outbox.c.receiver).label("name")).where(outbox.c.state == READY)
     names = first.cte("names", recursive=True)
-    following = select(func.min(outbox.c.destination)).where(
-        outbox.c.state == READY, outbox.c.destination > names.c.name
+    following = select(func.min(outbox.c.receiver)).where(
+        outbox.c.state == READY, outbox.c.receiver > names.c.name
     )
     return names.union_all(select(following.scalar_subquery()).where(names.c.name.is_not(None)))
 
@@ -282,11 +292,11 @@ def _is(state: str) -> ColumnElement[bool]:
 
 
 def _earlier() -> ColumnElement[bool]:
-    """An older one of the same destination and lane is pending."""
+    """An older one of the same receiver and lane is pending."""
     other = outbox.alias("other")
     return (
         select(other.c.sequence)
-        .where(other.c.state.in_([READY, BEHIND]), other.c.destination == outbox.c.destination)
+        .where(other.c.state.in_([READY, BEHIND]), other.c.receiver == outbox.c.receiver)
         .where(other.c.lane == outbox.c.lane, other.c.sequence < outbox.c.sequence)
         .exists()
     )
@@ -295,7 +305,7 @@ def _earlier() -> ColumnElement[bool]:
 async def _bury(connection: AsyncConnection, which: ColumnElement[bool], error: str) -> int:
     failed = {"state": DEAD, "attempts": outbox.c.attempts + 1, "error": error}
     dead = update(outbox).where(which).values(failed)
-    rows = await connection.execute(dead.returning(outbox.c.destination, outbox.c.lane))
+    rows = await connection.execute(dead.returning(outbox.c.receiver, outbox.c.lane))
     return await _promote(connection, rows)
 
 
@@ -303,8 +313,8 @@ async def _revive(connection: AsyncConnection, sequences: Sequence[int], now: da
     """Queue dead letters again, in the places their numbers give them."""
     again = update(outbox).where(outbox.c.sequence.in_(sequences))
     again = again.values(state=BEHIND, attempts=0, next_at=now)
-    rows = await connection.execute(again.returning(outbox.c.destination, outbox.c.lane))
-    lanes = {(row.destination, row.lane) for row in rows}
+    rows = await connection.execute(again.returning(outbox.c.receiver, outbox.c.lane))
+    lanes = {(row.receiver, row.lane) for row in rows}
     if lanes:
         await connection.execute(_STEP_BACK, _parameters(lanes))
         await connection.execute(_STEP_UP, _parameters(lanes))
@@ -312,14 +322,14 @@ async def _revive(connection: AsyncConnection, sequences: Sequence[int], now: da
 
 async def _promote(connection: AsyncConnection, rows: CursorResult[Any]) -> int:
     """Give the next of each lane its turn; how many rows there were."""
-    lanes = [(row.destination, row.lane) for row in rows]
+    lanes = [(row.receiver, row.lane) for row in rows]
     if lanes:
         await connection.execute(_STEP_UP, _parameters({*lanes}))
     return len(lanes)
 
 
 def _parameters(lanes: Collection[tuple[str, str]]) -> list[dict[str, str]]:
-    return [{"to": destination, "on": lane} for destination, lane in lanes]
+    return [{"to": receiver, "on": lane} for receiver, lane in lanes]
 
 
 def _in_lane(table: FromClause, state: str) -> ColumnElement[bool]:
@@ -327,7 +337,7 @@ def _in_lane(table: FromClause, state: str) -> ColumnElement[bool]:
     columns = table.c
     return and_(
         columns.state == state,
-        columns.destination == bindparam("to"),
+        columns.receiver == bindparam("to"),
         columns.lane == bindparam("on"),
     )
 

@@ -262,6 +262,7 @@ outbox = Table(
     Column("sequence", Integer, primary_key=True),
     Column("event_id", Text, nullable=False),
     Column("destination", Text, nullable=False),
+    Column("receiver", Text, nullable=False),
     Column("lane", Text, nullable=False),
     Column("account", Integer, nullable=False),
     Column("created_at", UtcMicroseconds, nullable=False),
@@ -272,7 +273,8 @@ outbox = Table(
     Column("attempts", Integer, nullable=False),
     Column("next_at", UtcMicroseconds, nullable=False),
     Column("error", Text, nullable=False),
-    Index("outbox_lane", "state", "destination", "lane", "sequence"),
+    Index("outbox_lane", "state", "receiver", "lane", "sequence"),
+    Index("outbox_due", "state", "receiver", "next_at"),
     Index("outbox_state", "state", "sequence"),
     sqlite_autoincrement=True,
 )

@@ -23,7 +23,9 @@ SECOND = timedelta(seconds=1)
 
 
 def told(event_id: str, destination: str = "crm", lane: str = "call-1", **f: Any) -> Notification:
-    return replace(Notification(event_id, destination, lane, T0, "GET", "http://h/"), **f)
+    """A notification for a receiver that bears the name of its destination, unless it has a URL."""
+    url = f"http://{destination.replace(' ', '-')}/"
+    return replace(Notification(event_id, destination, lane, T0, "GET", url), **f)
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ async def test_a_put_is_all_or_nothing(outbox: Outbox) -> None:
     assert await outbox.find() == []
 
 
-async def test_only_the_first_of_each_destination_and_lane_is_due(outbox: Outbox) -> None:
+async def test_only_the_first_of_each_receiver_and_lane_is_due(outbox: Outbox) -> None:
     await outbox.put([told("a1"), told("a2"), told("b1", lane="call-2"), told("c1", "erp")])
     await outbox.put([told("a3"), told("b2", lane="call-2"), told("d1", "erp", "call-2")])
     assert await due(outbox) == ["a1", "b1", "c1", "d1"]
@@ -117,19 +119,33 @@ async def test_the_longest_due_come_first(outbox: Outbox) -> None:
     assert await due(outbox, T0 + 2 * SECOND) == ["e1", "e2"]
 
 
-async def test_busy_lanes_and_resting_destinations_are_left_out(outbox: Outbox) -> None:
+async def test_what_one_receiver_is_told_of_a_call_is_in_order_whatever_it_is(
+    outbox: Outbox,
+) -> None:
+    """Started and paused are two destinations, and where they go is one receiver."""
+    urls = ("https://H.example:8443/a?x", "https://h.example:8443#b", "https://h.example/c")
+    for number, url in enumerate(urls):
+        await outbox.put([told(f"e{number}", f"d{number}", url=url)])
+    assert await due(outbox) == ["e0", "e2"]
+    await outbox.delivered(await sequence(outbox, "e0"))
+    assert await due(outbox) == ["e1", "e2"]
+
+
+async def test_busy_lanes_and_resting_receivers_are_left_out(outbox: Outbox) -> None:
     lanes = [told(f"{name}{n}", name, f"call-{n}") for name in "abc" for n in range(3)]
     await outbox.put(lanes)
-    assert await due(outbox, busy=[("a", "call-0"), ("b", "call-2")], resting=["c"]) == [
+    busy = [("http://a", "call-0"), ("http://b", "call-2")]
+    assert await due(outbox, busy=busy, resting=["http://c"]) == [
         "a1",
         "a2",
         "b0",
         "b1",
     ]
-    assert await due(outbox, busy=[("x", "call-0")], resting=["a", "b", "c", "x"]) == []
+    resting = ["http://a", "http://b", "http://c", "http://x"]
+    assert await due(outbox, busy=[("http://x", "call-0")], resting=resting) == []
 
 
-async def test_one_destination_does_not_crowd_out_others(outbox: Outbox) -> None:
+async def test_one_receiver_does_not_crowd_out_others(outbox: Outbox) -> None:
     await outbox.put([told(f"a{n}", "a", f"call-{n}") for n in range(50)])
     await outbox.put([told("b0", "b")])
     assert await due(outbox, limit=4, each=3) == ["a0", "a1", "a2", "b0"]
@@ -145,7 +161,7 @@ async def test_when_the_next_may_be_tried(outbox: Outbox) -> None:
     assert await outbox.next_at(T0 + SECOND) == T0 + 2 * SECOND
 
 
-async def test_what_has_waited_too_long_for_a_destination_is_given_up(
+async def test_what_has_waited_too_long_for_a_receiver_is_given_up(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BATCH", 3)
@@ -153,12 +169,12 @@ async def test_what_has_waited_too_long_for_a_destination_is_given_up(
     new = [told(f"n{n}", "a", f"call-{n % 4}", created_at=T0 + 5 * SECOND) for n in range(4)]
     await outbox.put([*old, *new, told("b", "b")])
     await outbox.retry(await sequence(outbox, "o1"), T0 + 9 * SECOND, "x")
-    assert await outbox.expire("a", T0 + SECOND, "timeout") == 7
+    assert await outbox.expire("http://a", T0 + SECOND, "timeout") == 7
     dead = await outbox.find("dead")
     assert names(dead) == ["o0", "o2", "o3", "o4", "o6", "o7", "o8"]
     assert {(each.state, each.error) for each in dead} == {("dead", "timeout")}
     assert await due(outbox, T0 + 9 * SECOND) == ["b", "n0", "n2", "n3", "o1"]
-    assert await outbox.expire("a", T0 + SECOND, "timeout") == 0
+    assert await outbox.expire("http://a", T0 + SECOND, "timeout") == 0
 
 
 async def test_dead_letters_come_back_in_their_places(outbox: Outbox) -> None:

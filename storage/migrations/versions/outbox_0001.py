@@ -13,6 +13,7 @@ def upgrade() -> None:
         Column("sequence", Integer, primary_key=True),
         Column("event_id", Text, nullable=False),
         Column("destination", Text, nullable=False),
+        Column("receiver", Text, nullable=False),
         Column("lane", Text, nullable=False),
         Column("account", Integer, nullable=False),
         Column("created_at", BigInteger, nullable=False),
@@ -25,5 +26,6 @@ def upgrade() -> None:
         Column("error", Text, nullable=False),
         sqlite_autoincrement=True,
     )
-    op.create_index("outbox_lane", "outbox", ["state", "destination", "lane", "sequence"])
+    op.create_index("outbox_lane", "outbox", ["state", "receiver", "lane", "sequence"])
+    op.create_index("outbox_due", "outbox", ["state", "receiver", "next_at"])
     op.create_index("outbox_state", "outbox", ["state", "sequence"])

@@ -93,6 +93,8 @@ class Storage(Struct, frozen=True, forbid_unknown_fields=True):
     """Finished files: `file://FOLDER`, relative to the working directory or absolute."""
     spool: str = "data/spool"
     """Folder of growing recordings; keep it on a local disk."""
+    node: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    """Number of this recorder; must differ among those that share a database."""
 
 
 class Render(Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from config.schema import Render
+from config.schema import Config
 from media import spool
 from media.renderer import Renderer
 from media.spec import MediaError, Rendered, RenderedStream, StreamReport
@@ -54,8 +54,7 @@ class Archive:
 
     def __init__(
         self,
-        config: Render,
-        spool_folder: Path,
+        config: Config,
         renderer: Renderer,
         catalog: Catalog,
         writer: CatalogWriter,
@@ -63,10 +62,11 @@ class Archive:
         feed: EventFeed,
         spawn: Spawn,
     ) -> None:
-        self._config = config
-        self._spool_folder = spool_folder
+        self._config = config.render
+        self._node = config.storage.node
+        self._spool_folder = Path(config.storage.spool)
         self._renderer = renderer
-        self._converter = Converter(config, spool_folder, renderer, blobs)
+        self._converter = Converter(config.render, self._spool_folder, renderer, blobs)
         self._catalog = catalog
         self._writer = writer
         self._blobs = blobs
@@ -228,7 +228,7 @@ class Archive:
                 await asyncio.to_thread(self._forget_spool, source, recording_id)
                 del found[recording_id]
         try:
-            booked = {row.id: row for row in await self._catalog.unfinished()}
+            booked = {row.id: row for row in await self._catalog.unfinished(self._node)}
         except StorageUnavailable:
             booked = {}
         return [*({**booked, **found}).values()]

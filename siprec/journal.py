@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from config.schema import Config
 from siprec import identity, logbook
 from siprec.archive import Archive
 from siprec.feed import EventFeed, FeedEvent
@@ -51,10 +52,11 @@ def _nobody(_: Occurrence) -> Awaitable[None] | None:
 class Journal:
     """Keeps the rows of open recordings up to date and says what happened."""
 
-    def __init__(self, archive: Archive, feed: EventFeed, ucid_header: str) -> None:
+    def __init__(self, archive: Archive, feed: EventFeed, config: Config) -> None:
         self._archive = archive
         self._feed = feed
-        self._ucid_header = ucid_header
+        self._ucid_header = config.sip.ucid_header
+        self._node = config.storage.node
         self.on_occurrence: Callable[[Occurrence], Awaitable[None] | None] = _nobody
         """Told of everything; what it returns is done once that outlives the process."""
 
@@ -113,7 +115,7 @@ class Journal:
     ) -> list[Awaitable[None]]:
         """Tell of an event of `recording`, by default the open one; what there is to wait for."""
         now = datetime.now(UTC)
-        row = recording or live.recording or replace(logbook.opened(live, now), id="")
+        row = recording or live.recording or replace(logbook.opened(live, now, self._node), id="")
         told = self.on_occurrence(Occurrence(event, now, row, "success" if ok else "fail"))
         return [told] if told else []
 

@@ -60,7 +60,6 @@ class Library:
     def __init__(
         self,
         config: Config,
-        spool_folder: Path,
         renderer: Renderer,
         archive: Archive,
         catalog: Catalog,
@@ -70,6 +69,7 @@ class Library:
         directory: Directory,
         spawn: Spawn,
     ) -> None:
+        self._node = config.storage.node
         self._archive = archive
         self._catalog = catalog
         self._writer = writer
@@ -79,7 +79,7 @@ class Library:
         self._expiry = Expiry(config.retention, self)
         self._turns = WeakValueDictionary[str, asyncio.Lock]()
         self._naming = asyncio.Lock()
-        converter = Converter(config.render, spool_folder, renderer, blobs)
+        converter = Converter(config.render, Path(config.storage.spool), renderer, blobs)
         self._conversions = Conversions(converter, self._book_mp3, spawn)
         self.annotate_live: Annotate = lambda recording_id, changes, actor: None
         """Changes an open recording; None if it is not open. Set to `Recorder.annotate`."""
@@ -181,19 +181,15 @@ class Library:
             if wanted is not newest:
                 self._archive.take(wanted)
             return wanted
-        known = self._writer.get_pending(recording_id) or await self._catalog.get(recording_id)
-        if not known.is_finished:
-            raise StorageUnavailable(f"recording {recording_id} is just being finished")
-        wanted = edit(known)
-        if wanted is not known:
-            await self._store(wanted)
-        return wanted
+        if known := self._writer.get_pending(recording_id):
+            wanted = _edited(known, edit)
+            if wanted is not known:
+                await self._store(wanted)
+            return wanted
+        return await self._catalog.change(recording_id, lambda row: _edited(row, edit))
 
     async def _store(self, recording: Recording) -> None:
-        """Have a state in the catalogue on return, after any earlier one that waits for it."""
-        if self._writer.get_pending(recording.id) is None:
-            await self._catalog.save(recording)
-            return
+        """Have a state in the catalogue on return, after an earlier one that waits for it."""
         self._writer.put(recording)
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -248,6 +244,8 @@ class Library:
     async def _delete(self, recording_id: str, actor: Actor, reason: str = "") -> None:
         """For the holder of its turn."""
         row = await self._change(recording_id, lambda row: _marked(row, actor, reason))
+        if row.node != self._node:
+            return  # its files are there, and it looks for what is marked
         await asyncio.to_thread(self._erase, row)
         with suppress(UnknownRecording):  # another process was at it as well
             await self._catalog.delete(recording_id)
@@ -264,7 +262,7 @@ class Library:
     async def resume(self) -> None:
         """Finish deletions that were cut off."""
         try:
-            marked = await self._catalog.deleting()
+            marked = await self._catalog.deleting(self._node)
         except StorageUnavailable as error:
             logger.error("deletions_unknown", error=str(error))
             return
@@ -282,7 +280,8 @@ class Library:
     async def plan_retention(self, now: datetime | None = None) -> RetentionPlan:
         """What is due now. Raises StorageUnavailable."""
         entries = self._directory.entries
-        return await retention.plan(self._catalog, entries, now or datetime.now(UTC))
+        now = now or datetime.now(UTC)
+        return await retention.plan(self._catalog, entries, now, self._node)
 
     async def retire(self, plan: RetentionPlan) -> int:
         """Delete what a plan names, as far as it is still due; how many.
@@ -325,6 +324,13 @@ class Library:
                 recording.route,
             )
         )
+
+
+def _edited(row: Recording, edit: Edit) -> Recording:
+    """Raises StorageUnavailable while nobody owns the recording, and what `edit` raises."""
+    if not row.is_finished:
+        raise StorageUnavailable(f"recording {row.id} is just being finished")
+    return edit(row)
 
 
 def _with_file(row: Recording, file: FileRecord) -> Recording:

@@ -105,8 +105,8 @@ def _told(new: Mapping[str, Any], custom: Mapping[str, str]) -> Iterator[str]:
             yield f"{name}={str(value).lower()}" if isinstance(value, bool) else name
 
 
-def opened(live: LiveSession, now: datetime) -> Recording:
-    """The next recording of `live`, with an unguessable id that is safe as a file name."""
+def opened(live: LiveSession, now: datetime, node: int) -> Recording:
+    """The next recording of `live` on a node, with an unguessable id, safe as a file name."""
     decision = live.decision
     return Recording(
         secrets.token_hex(16),
@@ -115,6 +115,7 @@ def opened(live: LiveSession, now: datetime) -> Recording:
         "recording",
         now,
         segment=live.segments + 1,
+        node=node,
         account=decision.account,
         route=decision.route,
         profile=decision.profile,

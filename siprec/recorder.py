@@ -68,7 +68,7 @@ class Recorder:
         self._archive = archive
         self._directory = directory
         self._spawn = spawn
-        self.journal = Journal(archive, feed, config.sip.ucid_header)
+        self.journal = Journal(archive, feed, config)
         """What is written down and told of the sessions."""
         self._dialogs: dict[str, RecordingSession] = {}
         self._sessions: dict[str, LiveSession] = {}
@@ -111,7 +111,7 @@ class Recorder:
         paused = self.paused_calls.holds(keys, offer.received_at)
         live = LiveSession.of(offer, known, decision, paused)
         if live.state is not State.IDLE:
-            live.recording = logbook.opened(live, offer.received_at)
+            live.recording = logbook.opened(live, offer.received_at, self._config.storage.node)
             live.segments = 1
         return live
 
@@ -321,7 +321,7 @@ class Recorder:
         return ended
 
     def _start(self, live: LiveSession, at: datetime) -> None:
-        live.recording = logbook.opened(live, at)
+        live.recording = logbook.opened(live, at, self._config.storage.node)
         live.segments += 1
         self.journal.refresh(self._dialogs[live.dialog_id])
 

@@ -132,13 +132,10 @@ def _rooms(
     outbound: Outbound,
     spawn: Spawn,
 ) -> Rooms:
-    spool, feed = Path(config.storage.spool), EventFeed()
-    archive = Archive(
-        config.render, spool, renderer, books.catalog, books.writer, books.blobs, feed, spawn
-    )
+    feed = EventFeed()
+    archive = Archive(config, renderer, books.catalog, books.writer, books.blobs, feed, spawn)
     library = Library(
         config,
-        spool,
         renderer,
         archive,
         books.catalog,

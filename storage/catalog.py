@@ -7,7 +7,7 @@ Counterparts: `storage.tables`; `storage.search`, which says how a query is answ
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -94,19 +94,24 @@ class Catalog:
         number of each by its id: given when a recording is first saved and kept from then on,
         whatever number the record bears.
         """
-        newest = {record.id: record for record in map(clean, records)}
         async with self._database.writing() as connection:
-            found = (await connection.execute(_STORED, {"ids": [*newest]})).mappings().all()
-            stored = {row["id"]: dict(row) for row in found}
-            new = [name for name in newest if name not in stored]
-            numbers = {name: row["number"] for name, row in stored.items()}
-            numbers |= await _new_numbers(connection, new)
-            rows = {name: row_of(record, numbers[name]) for name, record in newest.items()}
-            await _insert(connection, recordings, (rows[name] for name in new))
-            await _change(connection, stored, rows.values())
-            await _index(connection, stored.values(), rows.values())
-            await _write_down(connection, newest.values())
-        return numbers
+            return await _save(connection, records)
+
+    async def change(self, recording_id: str, edit: Callable[[Recording], Recording]) -> Recording:
+        """Replace a recording by what `edit` makes of it, with nobody else's change in between.
+
+        Raises UnknownRecording, and what `edit` raises: then nothing has changed. Returns what is
+        stored then.
+        """
+        row = select(recordings).where(recordings.c.id == plain(recording_id))
+        async with self._database.writing() as connection:
+            found = await _records(connection, row)
+            if not found:
+                raise UnknownRecording(recording_id)
+            wanted = edit(found[0])
+            if wanted is not found[0]:
+                await _save(connection, [wanted])
+            return wanted
 
     async def get(self, recording_id: str) -> Recording:
         """One recording. Raises UnknownRecording."""
@@ -138,12 +143,13 @@ class Catalog:
         if not gone.rowcount:
             raise UnknownRecording(recording_id)
 
-    async def unfinished(self) -> list[Recording]:
-        """Recordings that grow or wait for their files, or did when the process was cut off.
+    async def unfinished(self, node: int) -> list[Recording]:
+        """Recordings of a node that grow or wait for their files, or did when it was cut off.
 
         Newest first.
         """
-        return await self._load(select(recordings).where(recordings.c.status.in_(UNFINISHED)))
+        growing = select(recordings).where(recordings.c.status.in_(UNFINISHED))
+        return await self._load(growing.where(recordings.c.node == node))
 
     async def paused_calls(self, since: datetime) -> list[Recording]:
         """Recordings that ended paused at `since` or later; without an end, that began then."""
@@ -151,14 +157,18 @@ class Catalog:
         paused = select(recordings).where(recordings.c.paused_at_end, ended_at >= since)
         return await self._load(paused)
 
-    async def deleting(self) -> list[Recording]:
-        """Recordings whose deletion was begun, and cut off if nobody is at it. Newest first."""
-        return await self._load(select(recordings).where(recordings.c.deleting))
+    async def deleting(self, node: int) -> list[Recording]:
+        """Recordings of a node whose deletion was begun, and cut off if nobody is at it.
+
+        Newest first.
+        """
+        marked = select(recordings).where(recordings.c.deleting)
+        return await self._load(marked.where(recordings.c.node == node))
 
     async def due(
-        self, account: int, route: int, ended_before: datetime, limit: int = LIMIT
+        self, node: int, account: int, route: int, ended_before: datetime, limit: int = LIMIT
     ) -> list[str]:
-        """Ids of finished recordings that may be deleted and ended before; oldest first.
+        """Ids of a node's finished recordings that may be deleted and ended before; oldest first.
 
         Not those on hold, that never expire, or whose deletion was begun.
         """
@@ -167,7 +177,7 @@ class Catalog:
             select(row.id)
             .where(row.account == account, row.route == route, row.ended_at < ended_before)
             .where(row.hold.is_(False), row.never_expire.is_(False), row.deleting.is_(False))
-            .where(row.status.not_in(UNFINISHED))
+            .where(row.status.not_in(UNFINISHED), row.node == node)
             .order_by(row.ended_at, row.number)
             .limit(limit)
         )
@@ -214,6 +224,21 @@ class Catalog:
         async with self._database.reading() as connection:
             found = await _records(connection, rows)
         return sorted(found, key=search.place, reverse=True)
+
+
+async def _save(connection: AsyncConnection, records: Iterable[Recording]) -> dict[str, int]:
+    newest = {record.id: record for record in map(clean, records)}
+    found = (await connection.execute(_STORED, {"ids": [*newest]})).mappings().all()
+    stored = {row["id"]: dict(row) for row in found}
+    new = [name for name in newest if name not in stored]
+    numbers = {name: row["number"] for name, row in stored.items()}
+    numbers |= await _new_numbers(connection, new)
+    rows = {name: row_of(record, numbers[name]) for name, record in newest.items()}
+    await _insert(connection, recordings, (rows[name] for name in new))
+    await _change(connection, stored, rows.values())
+    await _index(connection, stored.values(), rows.values())
+    await _write_down(connection, newest.values())
+    return numbers
 
 
 def row_of(record: Recording, number: int) -> Row:

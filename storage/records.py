@@ -193,6 +193,8 @@ class Recording:
     """1, 2, … in the order recordings came to the catalogue; 0 until then."""
     segment: int = 1
     """1, 2, … within the live session."""
+    node: int = 1
+    """Number of the recorder that made it and has its files."""
     account: int = 1
     route: int = 1
     profile: str = "default"

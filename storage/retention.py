@@ -86,8 +86,8 @@ def is_due(recording: Recording, entries: Entries, now: datetime) -> bool:
     return bool(days and ended_at and ended_at < now - timedelta(days=days))
 
 
-async def plan(catalog: Catalog, entries: Entries, now: datetime) -> RetentionPlan:
-    """What is due at `now`. Raises StorageUnavailable."""
+async def plan(catalog: Catalog, entries: Entries, now: datetime, node: int) -> RetentionPlan:
+    """What a node has that is due at `now`. Raises StorageUnavailable."""
     due: list[Due] = []
     left = PLAN_LIMIT
     for account, route in sorted(await catalog.owners()):
@@ -95,7 +95,7 @@ async def plan(catalog: Catalog, entries: Entries, now: datetime) -> RetentionPl
         if not days:
             continue
         before = now - timedelta(days=days)
-        ids = await catalog.due(account, route, before, left)
+        ids = await catalog.due(node, account, route, before, left)
         left -= len(ids)
         if ids:
             due.append(Due(account, route, days, before, tuple(ids)))

@@ -125,6 +125,7 @@ recordings = Table(
     Column("id", Text, nullable=False, unique=True),
     Column("session_id", Text, nullable=False),
     Column("segment", Integer, nullable=False),
+    Column("node", Integer, nullable=False),
     Column("call_id", Text, nullable=False),
     Column("account", Integer, nullable=False),
     Column("route", Integer, nullable=False),

@@ -187,6 +187,7 @@ class Recording(Struct, frozen=True):
     number: int
     session_id: str
     segment: int
+    node: int
     call_id: str
     status: Status
     reason: str

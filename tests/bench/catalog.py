@@ -253,9 +253,9 @@ async def _questions(catalog: Catalog, rows: int) -> list[tuple[str, list[float]
     asked: dict[str, Callable[[], Awaitable[object]]] = {
         "count": catalog.count,
         "owners": catalog.owners,
-        "unfinished": catalog.unfinished,
-        "deleting": catalog.deleting,
-        "due": lambda: catalog.due(2, 21, end),
+        "unfinished": lambda: catalog.unfinished(1),
+        "deleting": lambda: catalog.deleting(1),
+        "due": lambda: catalog.due(1, 2, 21, end),
         "is_taken": lambda: catalog.is_taken(name, BEGAN + rows // 2 * BETWEEN),
     }
     found = []

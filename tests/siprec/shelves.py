@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from config.schema import Config
+from config.schema import Config, Storage
 from media import spool
 from media.renderer import Renderer
 from media.wav import header
@@ -96,7 +96,8 @@ async def shelf(folder: Path, migrated: Path, **sections: Any) -> AsyncIterator[
     shutil.copyfile(migrated, folder / "siprecd.db")
     spool_folder = folder / "spool"
     spool_folder.mkdir()
-    config = Config(**sections)
+    places = Storage(spool=str(spool_folder))
+    config = Config(**{"storage": places, **sections})
     database = Database(f"sqlite:///{folder}/siprecd.db")
     catalog, feed, renderer = Catalog(database), EventFeed(), Renderer(1)
     writer, store = CatalogWriter(catalog), blobs.from_url(f"file://{folder}/recordings")
@@ -104,12 +105,9 @@ async def shelf(folder: Path, migrated: Path, **sections: Any) -> AsyncIterator[
     async with asyncio.TaskGroup() as group:
         background = Background(group)
         spawn = background.spawn
-        archive = Archive(
-            config.render, spool_folder, renderer, catalog, writer, store, feed, spawn
-        )
+        archive = Archive(config, renderer, catalog, writer, store, feed, spawn)
         library = Library(
             config,
-            spool_folder,
             renderer,
             archive,
             catalog,

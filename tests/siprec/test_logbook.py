@@ -57,7 +57,7 @@ def test_participants_keep_address_and_name() -> None:
 
 
 def test_ids_are_unguessable_and_safe_as_names() -> None:
-    ids = {logbook.opened(live(), NOW).id for _ in range(100)}
+    ids = {logbook.opened(live(), NOW, 1).id for _ in range(100)}
     assert len(ids) == 100
     assert all(len(each) == 32 and each.isalnum() for each in ids)
 
@@ -66,7 +66,7 @@ def test_a_recording_closed_while_paused_says_so_and_ends_its_pause() -> None:
     session = live()
     session.state = State.PAUSED
     session.pauses = (Pause(NOW, None, "cut"),)
-    session.recording = logbook.opened(session, NOW)
+    session.recording = logbook.opened(session, NOW, 1)
     row = logbook.closed(session, session.recording, LATER)
     assert row.paused_at_end and row.status == "processing"
     assert row.pauses == (Pause(NOW, LATER, "cut"),)
@@ -74,7 +74,7 @@ def test_a_recording_closed_while_paused_says_so_and_ends_its_pause() -> None:
 
 
 def test_history_is_numbered() -> None:
-    row = logbook.opened(live(), NOW)
+    row = logbook.opened(live(), NOW, 1)
     for action in ("start", "pause"):
         row = logbook.audited(row, NOW, Actor("desk 4"), action, "card")
     assert [(e.sequence, e.action, e.actor) for e in row.history] == [

@@ -49,6 +49,7 @@ def recording() -> MakeRecording:
             "status": "recording",
             "started_at": at,
             "segment": 2,
+            "node": 3,
             "account": 7,
             "route": 11,
             "profile": "small",

@@ -86,6 +86,7 @@ def _kept(at: datetime) -> dict[str, Any]:
 def _written(id: str, at: datetime) -> dict[str, Any]:
     return {
         "segment": 2,
+        "node": 3,
         "account": 7,
         "route": 13,
         "profile": "small",

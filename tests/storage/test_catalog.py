@@ -498,7 +498,38 @@ async def test_a_long_cursor_is_refused(catalog: Catalog) -> None:
 async def test_unfinished(catalog: Catalog) -> None:
     states = ("recording", "processing", "complete", "partial", "failed")
     await catalog.save(*(recording(state, n, status=state) for n, state in enumerate(states)))
-    assert [one.id for one in await catalog.unfinished()] == ["processing", "recording"]
+    assert [one.id for one in await catalog.unfinished(3)] == ["processing", "recording"]
+    assert await catalog.unfinished(4) == []
+
+
+async def test_a_change_is_made_to_what_is_stored_and_not_to_what_was_read(
+    catalog: Catalog,
+) -> None:
+    await catalog.save(recording("r", note="first"))
+    await catalog.save(recording("r", note="second", hold=True))
+    changed = await catalog.change("r", lambda row: replace(row, agent_id="7"))
+    found = await catalog.get("r")
+    assert (found.note, found.hold, found.agent_id) == ("second", True, "7")
+    assert changed.agent_id == "7" and found.number == changed.number
+
+
+async def test_a_change_that_fails_changes_nothing(catalog: Catalog) -> None:
+    await catalog.save(recording("r", note="first"))
+
+    def refuse(row: Recording) -> Recording:
+        raise InvalidQuery("no")
+
+    with pytest.raises(InvalidQuery):
+        await catalog.change("r", refuse)
+    assert (await catalog.get("r")).note == "first"
+
+
+async def test_what_was_deleted_does_not_come_back_by_a_change(catalog: Catalog) -> None:
+    await catalog.save(recording("r"))
+    await catalog.delete("r")
+    with pytest.raises(UnknownRecording):
+        await catalog.change("r", lambda row: replace(row, note="x"))
+    assert await catalog.count() == 0
 
 
 async def test_paused_calls(catalog: Catalog) -> None:
@@ -532,21 +563,22 @@ async def test_due_are_finished_recordings_that_may_go_oldest_first(catalog: Cat
         recording("endless", **old, ended_at=None),
         recording("other route", **(old | {"route": 4})),
         recording("other account", **(old | {"account": 3})),
+        recording("other node", **old, node=4),
     )
-    assert await catalog.due(2, 3, end) == ["early", "failed", "late"]
-    assert await catalog.due(2, 3, end, limit=2) == ["early", "failed"]
-    assert await catalog.due(2, 5, end) == []
+    assert await catalog.due(3, 2, 3, end) == ["early", "failed", "late"]
+    assert await catalog.due(3, 2, 3, end, limit=2) == ["early", "failed"]
+    assert await catalog.due(3, 2, 5, end) == []
     assert await catalog.owners() == {(2, 3), (2, 4), (3, 3)}
-    assert await catalog.count() == 12
-    assert [one.id for one in await catalog.deleting()] == ["going"]
+    assert await catalog.count() == 13
+    assert [one.id for one in await catalog.deleting(3)] == ["going"]
 
 
 async def test_an_empty_catalogue(catalog: Catalog) -> None:
     assert await catalog.find(RecordingQuery(dnis="x", aor="y")) == Page((), None)
-    assert await catalog.due(1, 1, T0) == []
+    assert await catalog.due(3, 1, 1, T0) == []
     assert await catalog.owners() == set()
     assert await catalog.count() == 0
-    assert await catalog.deleting() == await catalog.unfinished() == []
+    assert await catalog.deleting(3) == await catalog.unfinished(3) == []
     assert await catalog.save() == {}
 
 
@@ -556,9 +588,9 @@ async def test_questions_of_housekeeping_look_through_no_table(
 ) -> None:
     await catalog.count()
     with statements() as asked:
-        await catalog.due(1, 1, T0)
-        await catalog.deleting()
-        await catalog.unfinished()
+        await catalog.due(3, 1, 1, T0)
+        await catalog.deleting(3)
+        await catalog.unfinished(3)
         await catalog.paused_calls(T0)
         await catalog.is_taken("x", T0)
         await catalog.owners()

@@ -82,7 +82,7 @@ async def test_due_is_what_ended_too_long_ago_and_may_go(
     assert is_due(row, ENTRIES, NOW) == due
     catalog = Catalog(database)
     await catalog.save(row)
-    found = await plan(catalog, ENTRIES, NOW)
+    found = await plan(catalog, ENTRIES, NOW, 1)
     assert [each.recording_ids for each in found.due] == ([("r1",)] if due else [])
     assert (found.count, found.total) == (int(due), 1)
 
@@ -103,7 +103,7 @@ async def test_a_plan_names_what_is_due_by_route_oldest_first(database: Database
         ended("system", 9999, 1, 1),
         ended("going already", 50, 100, 7, deleting=True),
     )
-    found = await plan(catalog, ENTRIES, NOW)
+    found = await plan(catalog, ENTRIES, NOW, 1)
     month, quarter = NOW - timedelta(days=30), NOW - timedelta(days=90)
     assert found == RetentionPlan(
         (
@@ -120,7 +120,7 @@ async def test_a_plan_names_what_is_due_by_route_oldest_first(database: Database
 async def test_nothing_is_due_where_the_directory_says_nothing(database: Database) -> None:
     catalog = Catalog(database)
     await catalog.save(ended("r1", 99_999, 1, 1), ended("r2", 99_999, 100, 7))
-    assert await plan(catalog, INITIAL, NOW) == RetentionPlan((), 2)
+    assert await plan(catalog, INITIAL, NOW, 1) == RetentionPlan((), 2)
 
 
 async def test_a_plan_is_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ async def test_a_plan_is_bounded(database: Database, monkeypatch: pytest.MonkeyP
         for number in (0, 1)
     )
     await catalog.save(*rows)
-    assert [each.recording_ids for each in (await plan(catalog, ENTRIES, NOW)).due] == [
+    assert [each.recording_ids for each in (await plan(catalog, ENTRIES, NOW, 1)).due] == [
         ("7-0", "7-1"),
         ("8-0",),
     ]

@@ -56,6 +56,7 @@ KEPT = (
 """Columns that are what they were."""
 NEW: dict[str, Any] = {
     "segment": 1,
+    "node": 1,
     "account": 1,
     "route": 1,
     "profile": "default",
@@ -107,6 +108,7 @@ def _recordings() -> None:
         Column("id", Text, nullable=False, unique=True),
         Column("session_id", Text, nullable=False),
         Column("segment", Integer, nullable=False),
+        Column("node", Integer, nullable=False),
         Column("call_id", Text, nullable=False),
         Column("account", Integer, nullable=False),
         Column("route", Integer, nullable=False),

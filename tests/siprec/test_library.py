@@ -389,6 +389,17 @@ async def test_deleting_takes_files_and_row_and_leaves_the_trail(shelf: Shelf) -
         await shelf.library.delete("r1", ANN)
 
 
+async def test_what_another_recorder_made_is_marked_for_it_and_left_to_it(shelf: Shelf) -> None:
+    """They share a database, not their files."""
+    row = await shelf.stored(node=2)
+    await shelf.library.delete("r1", ANN)
+    stored = await shelf.library.get("r1")
+    assert stored.deleting and shelf.blobs.exists(row.files[0].key)
+    await shelf.library.resume()
+    assert (await shelf.library.get("r1")).deleting
+    assert await shelf.trail() == [("ann", "delete", "")]
+
+
 async def test_what_is_held_is_not_deleted_and_who_tried_is_written_down(shelf: Shelf) -> None:
     row = await shelf.stored(hold=True)
     for actor in (ANN, ANN, ADMIN):

@@ -177,7 +177,8 @@ async def _write_out(node: Rooms, stop: _Stop) -> None:
     """Wait until every file is whole and booked; what is not, the next start finishes."""
     await _until(lambda: not node.archive.unfinished, WRITE_OUT_S, stop)
     await _until(lambda: not node.services.dispatcher.unfinished, FAREWELL_S, stop)
-    await node.books.writer.drain(FAREWELL_S)
+    if await node.books.writer.drain(FAREWELL_S):
+        await _until(lambda: node.archive.is_idle, FAREWELL_S, stop)
     await node.courier.drain(FAREWELL_S)
     with suppress(StorageError):
         await node.books.users.save()
@@ -200,5 +201,8 @@ async def _recover(_: Config, node: Rooms, background: Background) -> None:
         click.echo(f"{len(node.archive.unfinished)} to go")
         await asyncio.sleep(1)
     await node.services.library.resume()
-    await node.books.writer.drain(WRITE_OUT_S)
+    if not await node.books.writer.drain(WRITE_OUT_S):
+        raise CommandError("the database does not answer: try again when it does")
+    while not node.archive.is_idle:
+        await asyncio.sleep(0.05)  # noqa: ASYNC110 - two quick deletions for each
     await background.stop()

@@ -76,6 +76,12 @@ class Archive:
         self._noted = asyncio.Event()
         self.unfinished: dict[str, Recording] = {}
         """Recordings that have ended and whose files are not made yet, in their newest state."""
+        self._leaving = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Every recording that ended is finished and booked, and its spool gone."""
+        return not self.unfinished and not self._leaving
 
     def note(self, recording: Recording) -> None:
         """Book the state of a recording, beside its spool and in the catalogue. Never waits."""
@@ -157,10 +163,14 @@ class Archive:
 
     async def _let_go(self, recording_id: str) -> None:
         """Once the catalogue has the result the spool is not needed any more."""
-        await self._writer.stored(recording_id)
-        self._notes.pop(recording_id, None)
-        source = spool.path_of(self._spool_folder, recording_id)
-        await asyncio.to_thread(self._forget_spool, source, recording_id)
+        self._leaving += 1
+        try:
+            await self._writer.stored(recording_id)
+            self._notes.pop(recording_id, None)
+            source = spool.path_of(self._spool_folder, recording_id)
+            await asyncio.to_thread(self._forget_spool, source, recording_id)
+        finally:
+            self._leaving -= 1
 
     async def _mp3(self, recording: Recording) -> tuple[FileRecord, ...]:
         """The MP3; none if it fails: whoever asks for it later has it tried again."""

@@ -203,6 +203,5 @@ async def _recover(_: Config, node: Rooms, background: Background) -> None:
     await node.services.library.resume()
     if not await node.books.writer.drain(WRITE_OUT_S):
         raise CommandError("the database does not answer: try again when it does")
-    while not node.archive.is_idle:
-        await asyncio.sleep(0.05)  # noqa: ASYNC110 - two quick deletions for each
+    await _until(lambda: node.archive.is_idle, WRITE_OUT_S, _Stop(asyncio.Event(), asyncio.Event()))
     await background.stop()

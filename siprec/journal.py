@@ -119,6 +119,15 @@ class Journal:
         told = self.on_occurrence(Occurrence(event, now, row, "success" if ok else "fail"))
         return [told] if told else []
 
+    def done(
+        self, action: Action, live: LiveSession, ended: Recording | None
+    ) -> list[Awaitable[None]]:
+        """Tell what a command did; `ended` is the recording it closed."""
+        told = self.tell(ENDED, live, ended) if ended else []
+        if action in OCCURRENCES and action is not Action.STOP:
+            told += self.tell(OCCURRENCES[action], live)
+        return told
+
     def fail(self, action: Action, live: LiveSession, recording: Recording | None = None) -> None:
         """Tell that a command was refused or not confirmed."""
         if action in OCCURRENCES:

@@ -8,7 +8,7 @@ media process and for notifications to be safe. Counterparts: `siprec.journal`, 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -230,17 +230,8 @@ class Recorder:
             await self._switch(live, action, at_ns, since_ns, ended)
         self.journal.announce(FEED[action], live, actor.name, reason)
         logger.info("control", session=live.id, call_id=live.call_id, action=action, by=actor.name)
-        await self.journal.safe(self._told(live, action, ended))
+        await self.journal.safe(self.journal.done(action, live, ended))
         return live
-
-    def _told(
-        self, live: LiveSession, action: Action, ended: Recording | None
-    ) -> list[Awaitable[None]]:
-        """Tell what a command did."""
-        told = self.journal.tell(ENDED, live, ended) if ended else []
-        if action in OCCURRENCES and action is not Action.STOP:
-            told += self.journal.tell(OCCURRENCES[action], live)
-        return told
 
     def annotate(
         self, recording_id: str, changes: logbook.Changes, actor: Actor
@@ -363,6 +354,8 @@ class Recorder:
         """Why `action` is not possible; being there already is said only once it is confirmed."""
         if GOALS.get(action) is not live.state:
             self.journal.fail(action, live)
+            if action is Action.PAUSE:  # whoever asks wants nothing of now in any recording
+                await streams.stop_holding(self._engine, live, time.time_ns())
             if action is Action.START and live.decision.record == "never":
                 return NotRecordable("calls of this route are never recorded")
             return InvalidTransition(action, live.state)

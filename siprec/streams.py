@@ -5,11 +5,19 @@ Counterparts: `siprec.negotiation` says what is to be (a `Plan`), `media.engine`
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
 from media.engine import MediaEngine
-from media.spec import DISCARD, PortsExhausted, StreamReport, StreamSpec, Target
+from media.spec import (
+    DISCARD,
+    MediaUnavailable,
+    PortsExhausted,
+    StreamReport,
+    StreamSpec,
+    Target,
+)
 from siprec import negotiation
 from siprec.negotiation import Origin, Plan, Slot
 from siprec.sdp import SessionDescription
@@ -74,6 +82,19 @@ def views(live: LiveSession, figures: Sequence[StreamReport]) -> dict[str, Recep
         )
         for f in figures
     }
+
+
+async def stop_holding(engine: MediaEngine, live: LiveSession, at_ns: int) -> None:
+    """Let go of what is held in memory of a session that is not recorded, and hold no more.
+
+    Whatever the media process does, no recording will ask for it.
+    """
+    if live.state is State.IDLE and live.decision.prebuffer_ms:
+        live.decision = replace(live.decision, prebuffer_ms=0)
+        try:
+            await engine.switch(live.id, DISCARD, at_ns)
+        except MediaUnavailable as error:
+            logger.error("holding_unconfirmed", session=live.id, error=str(error))
 
 
 def _opened(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from siprec import metadata, sdp
+from siprec.logbook import Changes
 from siprec.session import (
     Action,
     Actor,
@@ -20,6 +21,7 @@ from siprec.session import (
     State,
     UnknownSession,
 )
+from storage.entries import Route
 from storage.records import Recording
 from tests.api.node import SDP, Node
 
@@ -308,3 +310,66 @@ async def test_metadata_that_comes_after_the_media_finds_its_labels(node: Node) 
     assert live.recording and live.warnings == ()
     left = live.recording.streams[0]
     assert (left.label, left.channel, left.participant_id) == ("2", 0, "YQ==")
+
+
+async def on_demand(node: Node, **changes: Any) -> LiveSession:
+    """A call of a route that holds ten seconds."""
+    await node.services.directory.put(Route(10, 1, record="on_demand", prebuffer_s=10))
+    node.services.recorder.begin(offer(**changes))
+    return node.services.recorder.sessions()[0]
+
+
+async def test_a_call_on_demand_waits_for_its_start(node: Node) -> None:
+    recorder = node.services.recorder
+    live = await on_demand(node)
+    assert (live.state, live.recording) == (State.IDLE, None)
+    await asyncio.sleep(0.2)
+    await recorder.control(live.id, Action.START, DESK, prebuffer=True)
+    assert live.recording
+    assert live.recording.started_at == live.started_at
+    assert [e.action for e in live.recording.history] == ["start"]
+    await recorder.control(live.id, Action.STOP, DESK)
+    stopped_at = datetime.now(UTC)
+    await recorder.control(live.id, Action.START, DESK, prebuffer=True)
+    assert live.recording.segment == 2
+    assert live.recording.started_at >= stopped_at, "after a stop nothing is held"
+
+
+async def test_who_asks_for_a_pause_of_what_is_only_held_ends_the_holding(node: Node) -> None:
+    """The card number that is being read out must not come with a start a moment later."""
+    recorder = node.services.recorder
+    live = await on_demand(node)
+    with pytest.raises(InvalidTransition):
+        await recorder.control(live.id, Action.PAUSE, DESK)
+    asked_at = datetime.now(UTC)
+    await recorder.control(live.id, Action.START, DESK, prebuffer=True)
+    assert live.recording and live.recording.started_at >= asked_at
+
+
+async def test_a_call_on_demand_that_was_paused_comes_back_paused(node: Node) -> None:
+    recorder = node.services.recorder
+    live = await on_demand(node)
+    await recorder.control(live.id, Action.START, DESK)
+    await recorder.control(live.id, Action.PAUSE, DESK)
+    recorder.end(live.dialog_id, "timeout")
+    again = await on_demand(node, dialog_id="another")
+    assert again.state is State.PAUSED and again.recording
+
+
+async def test_open_recordings_can_be_annotated_and_others_cannot(node: Node) -> None:
+    recorder = node.services.recorder
+    live = await node.call()
+    assert live.recording
+    changes = Changes(agent_id="7", note="angry")
+    found = recorder.annotate(live.recording.id, changes, DESK)
+    assert found and (found.agent_id, found.note) == ("7", "angry")
+    assert recorder.open_recording(found.id) and live.recording.agent_id == "7"
+    assert recorder.annotate("nobody", changes, DESK) is None
+    assert recorder.open_recording("nobody") is None
+
+
+async def test_what_a_client_stated_once_stays(node: Node) -> None:
+    live = await node.call(ucid="00FA08;encoding=hex")
+    assert live.identity.ucid == "00FA08;encoding=hex"
+    assert live.recording and live.recording.ucid == live.identity.ucid
+    assert live.recording.filename.startswith("bob-00FA08")

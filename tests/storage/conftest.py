@@ -4,9 +4,8 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
 
 import pytest
 
@@ -14,116 +13,9 @@ from storage import database as database_module
 from storage import postgresql, sqlite
 from storage.catalog import Catalog
 from storage.database import Database
-from storage.records import (
-    AuditEntry,
-    Digit,
-    Extension,
-    FileRecord,
-    Gap,
-    Mark,
-    Participant,
-    Pause,
-    Recording,
-    SiprecSession,
-    StreamRecord,
-    SupplementalFile,
-)
 
 DATABASES = ("sqlite", "postgresql")
 T0 = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
-
-
-class MakeRecording(Protocol):
-    def __call__(self, id: str = "rec-0001", second: float = 0, **fields: Any) -> Recording: ...
-
-
-@pytest.fixture
-def recording() -> MakeRecording:
-    """Makes a record with something in every field, `second` seconds after T0."""
-
-    def make(id: str = "rec-0001", second: float = 0, **fields: Any) -> Recording:
-        at = T0 + timedelta(seconds=second)
-        full: dict[str, Any] = {
-            "session_id": "ses-1",
-            "call_id": "a84b4c76e66710@src.example",
-            "status": "recording",
-            "started_at": at,
-            "segment": 2,
-            "node": 3,
-            "account": 7,
-            "route": 11,
-            "profile": "small",
-            "reason": "crash",
-            "ended_at": at + timedelta(seconds=9, microseconds=1),
-            "duration_ms": 9000,
-            "paused_ms": 3000,
-            "filename": "Ann & Bob.wav",
-            "previous_filename": "a84b4c76e66710.wav",
-            "from_aor": "sip:src@example.com",
-            "to_aor": "sip:srs@example.com",
-            "ani": "+15551230001",
-            "dnis": "+15551230002",
-            "ucid": "00FA080012FE5A8D",
-            "egress_call_id": "b95c5d87f77821@src.example",
-            "realm": "core",
-            "third_party_id": "screen-17",
-            "agent_id": "agent 12",
-            "agent_terminal": "T-4711",
-            "note": "called back\ntwice",
-            "sensitive": True,
-            "never_expire": True,
-            "hold": True,
-            "deleting": True,
-            "custom": {"Case": "4711", "Über": "ß"},
-            "siprec_sessions": (
-                SiprecSession(
-                    "hVpd7YQgRW2nD22h7q60JQ==",
-                    at,
-                    (Extension("apkt:ucid", ("00FA;encoding=hex",)),),
-                ),
-            ),
-            "participants": (
-                Participant(
-                    "p1",
-                    "sip:ann@example.com",
-                    'Ann "Ä" O\'Neil',
-                    (Extension("apkt:callingParty", ("true",)),),
-                    calling=True,
-                ),
-                Participant("p2", "im:bob@example.com"),
-            ),
-            "streams": (
-                StreamRecord("s1", "96", 0, "PCMU", "p1", 450, 3, 1, (Gap(100, 60),)),
-                StreamRecord(
-                    "s2",
-                    "97",
-                    1,
-                    "PCMA",
-                    "p2",
-                    siprec_stream_id="UAAMm5GRQKSCMVvLyl4rFw==",
-                    started_at=at,
-                    extensions=(Extension("apkt:side", ("b", "c")),),
-                ),
-            ),
-            "pauses": (
-                Pause(at, at + timedelta(seconds=3), "silence"),
-                Pause(at + timedelta(seconds=5), None, "cut"),
-            ),
-            "marks": (Mark(at, "card number\n💳"),),
-            "digits": (Digit("#", 1200, "caller"),),
-            "warnings": ("metadata_malformed",),
-            "files": (FileRecord("wav", "2026-03-04/05/06/x.wav", 44, "ab" * 32, 2, 8000),),
-            "supplemental_files": (
-                SupplementalFile(1, "video", "x.mp4", FileRecord("mp4", "x.mp4", 9, "cd" * 32)),
-            ),
-            "history": (
-                AuditEntry(id, 1, at, "ann", "pause", "card number"),
-                AuditEntry(id, 2, at, "ann", "resume"),
-            ),
-        }
-        return Recording(id, **(full | fields))
-
-    return make
 
 
 @pytest.fixture

@@ -5,15 +5,15 @@ import pytest
 
 from storage import records
 from storage.records import Recording, StorageError
-from tests.storage.conftest import MakeRecording
+from tests.storage.recordings import recording
 
 
-def test_a_record_survives_json_to_the_microsecond(recording: MakeRecording) -> None:
+def test_a_record_survives_json_to_the_microsecond() -> None:
     record = recording()
     assert msgspec.json.decode(msgspec.json.encode(record), type=Recording) == record
 
 
-def test_records_cannot_be_changed(recording: MakeRecording) -> None:
+def test_records_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         recording().status = "complete"  # type: ignore[misc]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
+from api import health as module
 from api.health import FRESH_S, Doctor, Health
 from siprec import __version__
 from storage.catalog import Catalog
@@ -99,8 +100,9 @@ async def test_a_database_that_went_and_came_back(
 
 
 async def test_a_database_that_does_not_answer_is_not_waited_for(
-    node: Node, database: Database
+    node: Node, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "WAIT_S", 0.1)
     clock = Clock()
     doctor = Doctor(replace(node.services, catalog=Catalog(database)), clock)
     async with asyncio.timeout(30):
@@ -114,7 +116,10 @@ async def test_a_database_that_does_not_answer_is_not_waited_for(
         assert await doctor.examine() == WELL
 
 
-async def test_a_question_still_open_is_forgotten(node: Node, database: Database) -> None:
+async def test_a_question_still_open_is_forgotten(
+    node: Node, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAIT_S", 0.1)
     doctor = Doctor(replace(node.services, catalog=Catalog(database)))
     await doctor.close()
     async with AsyncExitStack() as stack:

@@ -80,7 +80,7 @@ async def _serve(config: Config, node: Rooms, background: Background) -> None:
     services, archive, recorder = node.services, node.archive, node.services.recorder
     sip, http = SipServer(config.sip, recorder), ApiServer(config.api, services)
     stop = _signals()
-    background.spawn("sidecars", archive.write_notes())
+    background.keep("sidecars", archive.write_notes)
     await _open_books(node.books)
     _follow(node, background)
     leftovers = await archive.leftovers()
@@ -105,12 +105,12 @@ async def _serve(config: Config, node: Rooms, background: Background) -> None:
 def _follow(node: Rooms, background: Background) -> None:
     """Start what runs for the life of the process."""
     books = node.books
-    background.spawn("catalog writer", books.writer.run())
-    background.spawn("directory", books.directory.watch())
-    background.spawn("users", books.users.watch())
-    background.spawn("keys", books.keys.watch())
-    background.spawn("courier", node.courier.run())
-    background.spawn("retention", node.services.library.keep_retention())
+    background.keep("catalog writer", books.writer.run)
+    background.keep("directory", books.directory.watch)
+    background.keep("users", books.users.watch)
+    background.keep("keys", books.keys.watch)
+    background.keep("courier", node.courier.run)
+    background.keep("retention", node.services.library.keep_retention)
 
 
 def _settle_memory() -> None:

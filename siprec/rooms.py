@@ -4,7 +4,7 @@ Building opens no port and asks no database: that begins with `siprec.app`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,9 @@ from storage.writer import CatalogWriter
 
 logger = structlog.get_logger(__name__)
 
+RESTART_S = 1.0
+"""Before work that failed is begun again."""
+
 
 class Background:
     """Named background work in a TaskGroup; a failure is logged and takes nothing else down."""
@@ -52,6 +55,10 @@ class Background:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: work.close())  # cancelled before it began, it never would
 
+    def keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work` for the life of the process, and again after a failure."""
+        self.spawn(name, self._kept(name, work))
+
     async def stop(self) -> None:
         """Stop all that still runs; returns once it has let go of what it used."""
         while tasks := [*self._tasks]:
@@ -64,6 +71,15 @@ class Background:
             await work
         except Exception:
             logger.exception("background_failed", task=name)
+
+    async def _kept(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            try:
+                await work()
+                return
+            except Exception:
+                logger.exception("background_failed", task=name)
+            await asyncio.sleep(RESTART_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from config.schema import Config, Screen, Storage
+from siprec import rooms
 from siprec.rooms import Background, opened
 
 
@@ -62,3 +63,19 @@ async def test_work_that_fails_takes_nothing_else_down(tmp_path: Path) -> None:
         background.spawn("lasts", lasts())
         await background.stop()
     assert done == ["works"]
+
+
+async def test_what_must_always_run_is_begun_again_after_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rooms, "RESTART_S", 0.01)
+    begun: list[int] = []
+
+    async def work() -> None:
+        begun.append(len(begun))
+        if len(begun) < 3:
+            raise ValueError("no")
+
+    async with asyncio.TaskGroup() as group:
+        Background(group).keep("work", work)
+    assert begun == [0, 1, 2]

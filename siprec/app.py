@@ -193,7 +193,8 @@ async def _until(done: Any, limit_s: float, stop: _Stop) -> None:
 
 async def _recover(_: Config, node: Rooms, background: Background) -> None:
     await _open_books(node.books)
-    background.spawn("catalog writer", node.books.writer.run())
+    background.keep("catalog writer", node.books.writer.run)
+    background.keep("courier", node.courier.run)
     leftovers = await node.archive.leftovers()
     click.echo(f"{len(leftovers)} unfinished recordings")
     node.archive.recover(leftovers)
@@ -204,4 +205,5 @@ async def _recover(_: Config, node: Rooms, background: Background) -> None:
     if not await node.books.writer.drain(WRITE_OUT_S):
         raise CommandError("the database does not answer: try again when it does")
     await _until(lambda: node.archive.is_idle, WRITE_OUT_S, _Stop(asyncio.Event(), asyncio.Event()))
+    await node.courier.drain(FAREWELL_S)
     await background.stop()

@@ -77,6 +77,9 @@ class Archive:
         self.unfinished: dict[str, Recording] = {}
         """Recordings that have ended and whose files are not made yet, in their newest state."""
         self._leaving = 0
+        self._cut_off: set[str] = set()
+        self.on_recovered: Callable[[Recording], object] = lambda recording: None
+        """Told of each recording that an earlier process did not end, once it is finished."""
 
     @property
     def is_idle(self) -> bool:
@@ -207,6 +210,9 @@ class Archive:
         """Have the final state stored; from here on the recording is the library's."""
         self._writer.put(recording)
         self.unfinished.pop(recording.id, None)
+        if recording.id in self._cut_off:
+            self._cut_off.discard(recording.id)
+            self.on_recovered(recording)
         self._feed.publish(
             FeedEvent(
                 f"recording.{recording.status}",
@@ -277,6 +283,7 @@ class Archive:
 
     def recover(self, leftovers: list[Recording]) -> None:
         """Finish what an earlier process did not, in the background."""
+        self._cut_off |= {each.id for each in leftovers if each.ended_at is None}
         for recording in leftovers:
             if spool.path_of(self._spool_folder, recording.id).exists():
                 logger.warning("recovering", recording=recording.id, call_id=recording.call_id)

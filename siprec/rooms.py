@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from siprec.courier import Courier
 from siprec.dispatcher import Dispatcher
 from siprec.feed import EventFeed
 from siprec.library import Library
+from siprec.occurrence import ENDED, Occurrence
 from siprec.outbound import Outbound
 from siprec.recorder import Recorder
 from siprec.screen import HttpTemplateDriver, Screens
@@ -168,6 +170,7 @@ def _rooms(
     dispatcher = Dispatcher(books.directory, courier.put, screens, spawn)
     dispatcher.recorder, dispatcher.library = recorder, library
     recorder.journal.on_occurrence = dispatcher.tell
+    archive.on_recovered = lambda row: dispatcher.tell(Occurrence(ENDED, datetime.now(UTC), row))
     library.live, library.annotate_live = recorder.open_recording, recorder.annotate
     services = Services(
         recorder,

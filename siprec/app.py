@@ -23,6 +23,7 @@ from siprec.commands.common import CommandError
 from siprec.recorder import Recorder
 from siprec.rooms import Background, Books, Rooms
 from siprec.server import SipServer
+from storage.keys import ApiKeys
 from storage.records import StorageError, StorageUnavailable
 
 logger = structlog.get_logger(__name__)
@@ -129,18 +130,23 @@ async def _start(sip: SipServer, http: ApiServer) -> None:
 
 
 async def _open_books(books: Books) -> None:
-    """Bring the schema up to date; a database that is away does not keep us from recording."""
-    try:
-        await books.directory.load()
-        await books.users.load()
-        await books.keys.load()
-        if await books.keys.count() == 0:
-            key = await books.keys.add("admin", "admin")
+    """Read the books; a database that is away does not keep us from recording and pausing."""
+    for load in (books.directory.load, books.users.load, books.keys.load):
+        try:
+            await load()
+        except StorageUnavailable as error:
+            logger.error("database_unavailable", error=str(error))
+        except StorageError as error:
+            raise CommandError(f"[storage] database: {error}") from error
+    await _first_key(books.keys)
+
+
+async def _first_key(keys: ApiKeys) -> None:
+    """Make a key if there is none at all, and show it."""
+    with suppress(StorageUnavailable):
+        if await keys.count() == 0:
+            key = await keys.add("admin", "admin")
             click.echo(f"first start: admin API key, shown this once:\n{key}")
-    except StorageUnavailable as error:
-        logger.error("database_unavailable", error=str(error))
-    except StorageError as error:
-        raise CommandError(f"[storage] database: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

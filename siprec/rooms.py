@@ -136,7 +136,7 @@ def _books(config: Config, stack: AsyncExitStack) -> Books:
         CatalogWriter(catalog),
         directory,
         Users(database, directory, config.users),
-        ApiKeys(database),
+        ApiKeys(database, spool / ".keys"),
         Outbox(waiting),
         blobs.from_url(config.storage.recordings),
     )

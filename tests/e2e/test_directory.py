@@ -267,3 +267,25 @@ async def test_no_call_waits_for_a_locked_database_and_none_is_missing_after(fol
                 break
             assert clock() < unlocked + 5, f"{len(found)} of {len(calls)} rows"
             await asyncio.sleep(0.1)
+
+
+async def test_a_start_without_its_database_still_pauses(folder: Path) -> None:
+    """The payment page has its key, the directory is that of last time."""
+    (folder / "directory.toml").write_text(DIRECTORY)
+    srs = Srs(folder)
+    await srs.command("directory", "apply", "directory.toml")
+    async with srs:
+        await srs.stop()
+        books = folder / "data" / "siprecd.db"
+        books.rename(folder / "away.db")
+        books.mkdir()
+        await srs.start()
+        async with calling(srs, "ann@a.example", "sales@b.example") as call:
+            await call.play(0.3)
+            session = await srs.session(call.call_id)
+            assert (session["account"], session["state"]) == (100, "recording")
+            assert (await srs.control(session["id"], "pause"))["state"] == "paused"
+            await call.play(0.2)
+        books.rmdir()
+        (folder / "away.db").rename(books)
+        assert (await srs.recording(call.call_id))["status"] == "complete"

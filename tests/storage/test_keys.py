@@ -1,6 +1,7 @@
 import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,68 @@ async def test_almost_a_key_is_none(alone: ApiKeys) -> None:
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_text_can_be_checked(token: str) -> None:
     assert ApiKeys(Database("sqlite:///unused.db")).check(token) is None
+
+
+@contextmanager
+def unreadable(path: Path) -> Iterator[None]:
+    """Something else is where the database was."""
+    away = path.with_name("unreadable")
+    path.rename(away)
+    path.mkdir()
+    yield
+    path.rmdir()
+    away.rename(path)
+
+
+async def test_a_start_without_the_database_knows_the_keys_of_last_time(
+    path: Path, tmp_path: Path, short_waits: None
+) -> None:
+    cache = tmp_path / "keys"
+    database = Database(f"sqlite:///{path}")
+    keys = ApiKeys(database, cache)
+    kept, gone = await keys.add("ann", "control", 100), await keys.add("bob", "admin")
+    await keys.remove("bob")
+    assert cache.stat().st_mode & 0o777 == 0o600
+    assert kept.encode() not in cache.read_bytes()
+    await database.close()
+    started = ApiKeys(database, cache)
+    with unreadable(path):
+        with pytest.raises(StorageUnavailable):
+            await started.load()
+        found = started.check(kept)
+        assert found and (found.name, found.role, found.account) == ("ann", "control", 100)
+        assert started.check(gone) is None
+    late = await ApiKeys(database).add("eve", "operator")
+    await started.load()
+    assert started.check(late) and started.check(kept)
+    await database.close()
+
+
+@pytest.mark.parametrize("octets", [b"", b"[", b"{}", b'[{"name": 1}]', b"\xff", b"[" * 100_000])
+async def test_a_damaged_cache_admits_nobody_and_is_no_obstacle(
+    path: Path, tmp_path: Path, short_waits: None, octets: bytes
+) -> None:
+    cache = tmp_path / "keys"
+    cache.write_bytes(octets)
+    database = Database(f"sqlite:///{path}")
+    await database.migrate()
+    keys = ApiKeys(database, cache)
+    await database.close()
+    with unreadable(path), pytest.raises(StorageUnavailable):
+        await keys.load()
+    token = await keys.add("ann", "admin")
+    assert keys.check(token)
+    assert b"ann" in cache.read_bytes()
+    await database.close()
+
+
+async def test_a_link_in_place_of_the_cache_is_not_followed(
+    alone: ApiKeys, path: Path, tmp_path: Path
+) -> None:
+    target, cache = tmp_path / "target", tmp_path / "keys"
+    target.write_text("precious")
+    (tmp_path / "keys.part").symlink_to(target)
+    database = Database(f"sqlite:///{path}")
+    await ApiKeys(database, cache).add("ann", "admin")
+    assert target.read_text() == "precious" and not cache.is_symlink()
+    await database.close()

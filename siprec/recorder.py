@@ -72,6 +72,7 @@ class Recorder:
         """What is written down and told of the sessions."""
         self._dialogs: dict[str, RecordingSession] = {}
         self._sessions: dict[str, LiveSession] = {}
+        self._recorded: dict[str, LiveSession] = {}  # by the id of the open recording
         self._in_flight: dict[str, asyncio.Future[bool]] = {}
         self.paused_calls = PausedCalls()
         """Calls that start paused because they were paused when they ended."""
@@ -99,6 +100,8 @@ class Recorder:
         session = RecordingSession(offer.dialog_id, offer.call_id, live, plan, answer, model, offer)
         self._dialogs[offer.dialog_id] = session
         self._sessions[live.id] = live
+        if live.recording:
+            self._recorded[live.recording.id] = live
         self.journal.refresh(session, offer.warnings)
         self._begun(live)
         return answer
@@ -240,7 +243,7 @@ class Recorder:
 
         Raises InvalidChange.
         """
-        live = self._recorded(recording_id)
+        live = self._recorded.get(recording_id)
         if live is None or live.recording is None:
             return None
         live.recording = logbook.changed(live.recording, changes, datetime.now(UTC), actor)
@@ -250,15 +253,9 @@ class Recorder:
 
     def open_recording(self, recording_id: str) -> Recording | None:
         """An open recording as of now; None if it is not open."""
-        live = self._recorded(recording_id)
+        live = self._recorded.get(recording_id)
         now = datetime.now(UTC)
         return logbook.current(live, live.recording, now) if live and live.recording else None
-
-    def _recorded(self, recording_id: str) -> LiveSession | None:
-        for live in self._sessions.values():
-            if live.recording and live.recording.id == recording_id:
-                return live
-        return None
 
     async def reports(self, session_ids: Sequence[str]) -> dict[str, dict[str, ReceptionView]]:
         """Live packet figures by session and stream; empty if the media process is not there."""
@@ -314,6 +311,7 @@ class Recorder:
     def _start(self, live: LiveSession, at: datetime) -> None:
         live.recording = logbook.opened(live, at, self._config.storage.node)
         live.segments += 1
+        self._recorded[live.recording.id] = live
         self.journal.refresh(self._dialogs[live.dialog_id])
 
     def _close(self, live: LiveSession, now: datetime) -> Recording | None:
@@ -321,6 +319,7 @@ class Recorder:
         if live.recording is None:
             return None
         recording = logbook.closed(live, live.recording, now)
+        self._recorded.pop(recording.id, None)
         live.recording, live.pauses, live.marks = None, (), ()
         self._archive.take(recording)
         return recording
@@ -365,7 +364,7 @@ class Recorder:
         return AlreadyInState(action, live.state)
 
     def _media_trouble(self, recording_id: str, code: str) -> None:
-        if live := self._recorded(recording_id):
+        if live := self._recorded.get(recording_id):
             live.warnings = tuple(dict.fromkeys((*live.warnings, code)))
             self.journal.save(live)
             self.journal.announce("session.updated", live, reason=code)

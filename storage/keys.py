@@ -43,6 +43,7 @@ class ApiKeys:
         self._cache = cache
         self._keys: Mapping[str, ApiKey] = {}
         self._cached: Mapping[str, ApiKey] | None = None
+        self._cache_failed = False
 
     async def add(self, name: str, role: str, account: int = SYSTEM_ACCOUNT) -> str:
         """Make a key and return it in plain; it cannot be shown again.
@@ -126,8 +127,11 @@ class ApiKeys:
         try:
             await asyncio.to_thread(_write, self._cache, keys)
         except OSError as error:
-            logger.warning("keys_cache_failed", file=str(self._cache), error=str(error))
-        self._cached = keys
+            if not self._cache_failed:
+                logger.warning("keys_cache_failed", file=str(self._cache), error=str(error))
+            self._cache_failed = True
+            return
+        self._cached, self._cache_failed = keys, False
 
     async def _recall(self) -> None:
         """Take what the cache has; nothing if it cannot be read."""

@@ -373,3 +373,16 @@ async def test_what_a_client_stated_once_stays(node: Node) -> None:
     assert live.identity.ucid == "00FA08;encoding=hex"
     assert live.recording and live.recording.ucid == live.identity.ucid
     assert live.recording.filename.startswith("bob-00FA08")
+
+
+async def test_an_open_recording_is_known_until_it_is_closed(node: Node) -> None:
+    recorder = node.services.recorder
+    live = await node.call()
+    first = live.recording
+    assert first and recorder.open_recording(first.id)
+    await recorder.control(live.id, Action.SPLIT, DESK)
+    second = live.recording
+    assert second and recorder.open_recording(first.id) is None
+    assert recorder.open_recording(second.id)
+    recorder.end(live.dialog_id, "bye")
+    assert recorder.open_recording(second.id) is None and not recorder._recorded

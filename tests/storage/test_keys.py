@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from storage.database import Database
 from storage.keys import ROLES, ApiKeys
@@ -264,4 +265,25 @@ async def test_a_link_in_place_of_the_cache_is_not_followed(
     database = Database(f"sqlite:///{path}")
     await ApiKeys(database, cache).add("ann", "admin")
     assert target.read_text() == "precious" and not cache.is_symlink()
+    await database.close()
+
+
+async def test_a_cache_that_could_not_be_written_is_written_later(
+    path: Path, tmp_path: Path
+) -> None:
+    """A key that was taken back while the disk was full must not come back with a restart."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    database = Database(f"sqlite:///{path}")
+    keys = ApiKeys(database, folder / "keys")
+    await keys.add("ann", "admin")
+    folder.rename(tmp_path / "away")
+    with capture_logs() as logs:
+        await keys.remove("ann")
+        await keys.load()
+        await keys.load()
+    assert [line["event"] for line in logs] == ["keys_cache_failed"]
+    (tmp_path / "away").rename(folder)
+    await keys.load()
+    assert (folder / "keys").read_bytes() == b"[]"
     await database.close()

@@ -41,8 +41,9 @@ OCCURRENCES = {
 }
 """Action -> the event others are told of."""
 
-PATIENCE_S = 1.0
-"""How long a command may wait for its notifications to be safe."""
+PATIENCE_S = 0.25
+"""How long a command may wait for its notifications to be safe: a few milliseconds are usual, and a
+disk that is full or hangs must not make a pause slow."""
 
 
 def _nobody(_: Occurrence) -> Awaitable[None] | None:

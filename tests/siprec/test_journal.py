@@ -98,6 +98,7 @@ async def test_a_command_waits_for_what_is_told_to_be_safe_but_not_for_ever(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = await node.call()
+    monkeypatch.setattr(module, "PATIENCE_S", 30)
     loop = asyncio.get_running_loop()
     safe, never = loop.create_future(), loop.create_future()
     journal = node.services.recorder.journal

@@ -23,6 +23,12 @@ WELL = Health("ok", __version__, 0, "ok", 0, 0)
 ILL = Health("degraded", __version__, 0, "unavailable", 0, 0)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take its time to answer; those who test lateness say so."""
+    monkeypatch.setattr(module, "WAIT_S", 30)
+
+
 class Clock:
     """A time that stands until it is moved."""
 

@@ -6,7 +6,7 @@ how long we do. A peer that stops reading is cut off by the kernel (TCP_USER_TIM
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from time import perf_counter
@@ -20,9 +20,11 @@ from aiohttp.typedefs import Handler
 
 from api import problem
 from api.auth import Authenticator, Failures
+from api.dialect import FAULTS, Context, Dialect
 from api.health import Doctor, Health
 from api.native import events, login, routes, wire
 from api.openapi import document
+from api.oracle_face.routes import face
 from api.services import Services
 from api.typed import ACTOR, Call, Endpoint, Nothing, Route
 from config.schema import Api
@@ -30,12 +32,13 @@ from siprec import __version__
 
 logger = structlog.get_logger(__name__)
 
-DIALECTS: dict[str, Sequence[Route[Any]]] = {"native": routes.ROUTES}
-"""Name -> its routes."""
+DIALECTS: Mapping[str, Dialect] = {"face": face}
+"""Key of `[api.dialects]` -> what answers in that dialect."""
 
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
     "Server": "siprecd",
     "X-Content-Type-Options": "nosniff",
 }
@@ -110,7 +113,7 @@ class ApiServer:
     def _application(self, services: Services) -> web.Application:
         app = web.Application(middlewares=[_guarded], client_max_size=self._limits.body_bytes)
         app[events.OPEN] = WeakSet()
-        app[login.FAILURES] = Failures(login.FAILURES_PER_MINUTE)
+        app[login.FAILURES] = logins = Failures(login.FAILURES_PER_MINUTE)
         app.on_shutdown.append(events.close_all)
         app.on_response_prepare.append(_secure)
         authenticator = Authenticator(services.keys, services.users)
@@ -118,6 +121,10 @@ class ApiServer:
             endpoint = Endpoint(route, services, authenticator, self._limits.body_s)
             for method in route.methods:
                 app.router.add_route(method, route.path, endpoint.serve)
+        context = Context(services, authenticator, logins, self._config, self._limits.body_s)
+        for name, dialect in DIALECTS.items():
+            if getattr(self._config.dialects, name):
+                app.router.add_routes(dialect(context))
         return app
 
     def _connection(self) -> asyncio.BaseProtocol:
@@ -202,7 +209,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
             logger.exception("request_failed", path=_path(request))
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer has begun") from error
-        return problem.answer(error, _path(request))
+        return request.get(FAULTS, problem.answer)(error, _path(request))
 
 
 def _path(request: web.BaseRequest) -> str:
@@ -219,7 +226,7 @@ def _routes(doctor: Doctor) -> list[Route[Any]]:
         return await doctor.examine()
 
     health = Route("GET", "/health", None, get_health, Nothing, Health, "How the recorder is")
-    rows = [health, *(route for dialect in DIALECTS.values() for route in dialect)]
+    rows = [health, *routes.ROUTES]
     return [*rows, _document_route(rows)]
 
 

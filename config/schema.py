@@ -61,11 +61,45 @@ class Media(Struct, frozen=True, forbid_unknown_fields=True):
     """Time between two sweeps over the sockets. Longer is cheaper; a pause is exact anyway."""
 
 
+class Dialects(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[api.dialects]`: which published interfaces are served beside the native one."""
+
+    face: bool = True
+    """Oracle ISR FACE, below `/Face`."""
+
+
+class Face(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[api.face]`: the Oracle ISR FACE interface."""
+
+    release: Literal["6.1", "6.4"] = "6.1"
+    """Whose commands and answers: 6.4 has `split` and shows a call's recordings as segments."""
+    allow: list[str] = field(default_factory=list)
+    """Networks whose clients may use it; empty: any. Others get code 2."""
+    allow_events: list[str] = field(default_factory=lambda: ["127.0.0.0/8", "::1/128"])
+    """Networks whose clients need no token for eventNotify, StartScreenCapture and
+    StopScreenCapture. Others get code 2, unless they send one."""
+    always_http_200: bool = False
+    """Answer with HTTP status 200 where it would be 401, 404, 405 or 429."""
+    require_ani_dnis: bool = False
+    """Commands to live calls need `ani` and `dnis`, as in releases long ago (codes 6 and 7)."""
+    recordings_url: str = ""
+    """What URLs in exports begin with; empty: where the request came to, `/Face/Recordings/`."""
+
+
 class Api(Struct, frozen=True, forbid_unknown_fields=True):
     """`[api]`: the HTTP control interface."""
 
     listen: str = "127.0.0.1:8080"
     """`HOST:PORT`; port 0 takes a free one."""
+    certificate: str = ""
+    """PEM file with certificate and chain: the interface is HTTPS. Empty: plain HTTP. `self-signed`:
+    one that is made at the first start and kept beside the spool, for trials."""
+    key: str = ""
+    """PEM file of its private key; empty: it is in the file of the certificate."""
+    proxies: list[str] = field(default_factory=list)
+    """Networks of reverse proxies whose X-Forwarded-For is believed; empty: nobody's."""
+    dialects: Dialects = Dialects()
+    face: Face = Face()
 
 
 class Users(Struct, frozen=True, forbid_unknown_fields=True):

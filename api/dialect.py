@@ -1,0 +1,35 @@
+"""What a dialect is given, and what it gives: the routes it answers in its own words.
+
+A dialect answers every request below its paths by itself, wrong methods, wrong bodies and failures
+included; `api.server` only puts it up. The native interface is a table of `api.typed` instead.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from api.auth import Authenticator, Failures
+from api.services import Services
+from config.schema import Api
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything a dialect may touch."""
+
+    services: Services
+    authenticator: Authenticator
+    logins: Failures
+    """Failed logins by remote address, of all dialects together."""
+    config: Api
+    body_s: float
+    """How long the body of a request may take to come."""
+
+
+Dialect = Callable[[Context], Iterable[web.RouteDef]]
+"""Makes the routes of a dialect; called once, before the server starts."""
+
+FAULTS = web.RequestKey("faults", Callable[[Exception, str], web.Response])
+"""Name of what answers a failure the dialect did not foresee (exception, path); set by the dialect
+as the first thing it does with a request."""

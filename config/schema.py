@@ -92,8 +92,8 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     listen: str = "127.0.0.1:8080"
     """`HOST:PORT`; port 0 takes a free one."""
     certificate: str = ""
-    """PEM file with certificate and chain: the interface is HTTPS. Empty: plain HTTP. `self-signed`:
-    one that is made at the first start and kept beside the spool, for trials."""
+    """PEM file with certificate and chain: the interface is HTTPS. Empty: plain HTTP.
+    `self-signed`: one that is made at the first start and kept beside the spool, for trials."""
     key: str = ""
     """PEM file of its private key; empty: it is in the file of the certificate."""
     proxies: list[str] = field(default_factory=list)

@@ -57,9 +57,7 @@ TEXTS = {
     DNIS_MISSING: "Missing Parameter - DNIS parameter is required",
     NO_DATABASE: "Error establishing database connection",
     NO_FILE: "Error retrieving file with supplied criteria",
-    NOT_STARTED: (
-        "Recording is started by another session or not started, cannot end recording."
-    ),
+    NOT_STARTED: ("Recording is started by another session or not started, cannot end recording."),
     NOT_IN_INDEX: "Invalid Parameter for RecordEnd - fileId not found from recording index.",
     NO_TOKEN: "Error Generating Token",
     NO_ROUTE: "Couldn't find route information",
@@ -78,9 +76,7 @@ TEXTS = {
 class Refusal(Exception):
     """A request that is not carried out: what FACE says about it."""
 
-    def __init__(
-        self, code: int, message: str = "", status: HTTPStatus = HTTPStatus.OK
-    ) -> None:
+    def __init__(self, code: int, message: str = "", status: HTTPStatus = HTTPStatus.OK) -> None:
         super().__init__(message or TEXTS[code])
         self.code = code
         self.status = status

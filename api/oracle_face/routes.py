@@ -1,4 +1,4 @@
-"""The door of FACE: which request is which command, who may give it, and in what form it is answered."""
+"""The door of FACE: which request is which command, and who may give it."""
 
 from collections.abc import Iterable
 

@@ -175,7 +175,7 @@ async def echo(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Callable[..., Awaitable[tuple[int, Any]]]]:
     """Requests to a server that has the routes of `ECHOES` besides."""
-    monkeypatch.setitem(server.DIALECTS, "echo", ECHOES)
+    monkeypatch.setattr(server.routes, "ROUTES", ECHOES)
     other = server.ApiServer(Api(listen="127.0.0.1:0"), node.services)
     await other.start()
 

@@ -30,6 +30,7 @@ class Context:
 Dialect = Callable[[Context], Iterable[web.RouteDef]]
 """Makes the routes of a dialect; called once, before the server starts."""
 
-FAULTS = web.RequestKey("faults", Callable[[Exception, str], web.Response])
-"""Name of what answers a failure the dialect did not foresee (exception, path); set by the dialect
-as the first thing it does with a request."""
+Faults = Callable[[Exception, str], web.StreamResponse]
+"""Answers a failure: exception, path of the request."""
+FAULTS: web.RequestKey[Faults] = web.RequestKey("faults")
+"""Name of what answers failures a dialect did not foresee; it sets that before anything else."""

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from yarl import URL
 
 from api import server
+from api.native import routes
 from api.openapi import document
 from api.problem import ApiError
 from api.typed import Call, Route, _json_object
@@ -175,7 +176,7 @@ async def echo(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Callable[..., Awaitable[tuple[int, Any]]]]:
     """Requests to a server that has the routes of `ECHOES` besides."""
-    monkeypatch.setattr(server.routes, "ROUTES", ECHOES)
+    monkeypatch.setattr(routes, "ROUTES", ECHOES)
     other = server.ApiServer(Api(listen="127.0.0.1:0"), node.services)
     await other.start()
 

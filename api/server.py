@@ -20,7 +20,7 @@ from aiohttp.typedefs import Handler
 
 from api import problem
 from api.auth import Authenticator, Failures
-from api.dialect import FAULTS, Context, Dialect
+from api.dialect import FAULTS, Context, Dialect, Faults
 from api.health import Doctor, Health
 from api.native import events, login, routes, wire
 from api.openapi import document
@@ -209,7 +209,8 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
             logger.exception("request_failed", path=_path(request))
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer has begun") from error
-        return request.get(FAULTS, problem.answer)(error, _path(request))
+        respond: Faults = request.get(FAULTS, problem.answer)
+        return respond(error, _path(request))
 
 
 def _path(request: web.BaseRequest) -> str:

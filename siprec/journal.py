@@ -75,6 +75,7 @@ class Journal:
         live.participants = logbook.participants(live, model)
         found = (*live.warnings, *warnings, *session.plan.warnings, *model.warnings)
         live.warnings = tuple(dict.fromkeys(found))
+        live.outline = None
         if live.recording:
             live.recording = logbook.described(live, live.recording, model)
         self.save(live)

@@ -10,7 +10,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from siprec.metadata import Model
-from siprec.session import Actor, LiveSession, NegotiatedStream, RecorderError, State
+from siprec.session import (
+    PLAIN,
+    Actor,
+    LiveSession,
+    NegotiatedStream,
+    RecorderError,
+    State,
+    Terms,
+)
 from storage.records import (
     AuditEntry,
     Participant,
@@ -105,7 +113,7 @@ def _told(new: Mapping[str, Any], custom: Mapping[str, str]) -> Iterator[str]:
             yield f"{name}={str(value).lower()}" if isinstance(value, bool) else name
 
 
-def opened(live: LiveSession, now: datetime, node: int) -> Recording:
+def opened(live: LiveSession, now: datetime, node: int, terms: Terms = PLAIN) -> Recording:
     """The next recording of `live` on a node, with an unguessable id, safe as a file name."""
     decision = live.decision
     return Recording(
@@ -118,11 +126,17 @@ def opened(live: LiveSession, now: datetime, node: int) -> Recording:
         node=node,
         account=decision.account,
         route=decision.route,
-        profile=decision.profile,
-        filename=file_name_of(live),
+        profile=terms.profile or decision.profile,
+        filename=terms.filename or file_name_of(live),
         from_aor=live.from_aor,
         to_aor=live.to_aor,
     )
+
+
+def outlined(live: LiveSession, model: Model, node: int) -> Recording:
+    """What a recording of a session would say if it had one: it has no id and no name."""
+    blank = replace(opened(live, live.started_at, node), id="", filename="")
+    return described(live, blank, model)
 
 
 def file_name_of(live: LiveSession) -> str:

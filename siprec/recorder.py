@@ -16,17 +16,18 @@ import structlog
 from config.schema import Config
 from media.engine import MediaEngine
 from media.spec import MediaUnavailable, StreamReport
-from siprec import identity, logbook, negotiation, policy, streams
+from siprec import identity, logbook, policy, streams
 from siprec.archive import Archive, Spawn
 from siprec.feed import EventFeed
 from siprec.journal import FEED, OCCURRENCES, Journal
 from siprec.metadata import Model, merge
-from siprec.negotiation import NotAcceptable, Plan
+from siprec.negotiation import Plan
 from siprec.occurrence import ENDED
 from siprec.paused import PausedCalls, keys_of
 from siprec.sdp import SessionDescription
 from siprec.session import (
     GOALS,
+    PLAIN,
     SRC,
     SYSTEM,
     TRANSITIONS,
@@ -43,6 +44,7 @@ from siprec.session import (
     RecordingSession,
     Refused,
     State,
+    Terms,
     UnknownSession,
 )
 from storage.directory import Directory
@@ -92,7 +94,7 @@ class Recorder:
         policy.admit(offer, self._config.sip.accept)
         if offer.sdp is None:
             raise Refused(488, "No session description", warning='399 siprecd "SDP offer needed"')
-        plan = _plan(offer.sdp, None)
+        plan = streams.planned(offer.sdp, None)
         model = _merged(Model(), offer, plan)
         live = self._live_session(offer, model)
         streams.align(self._engine, live, plan, _ns(offer.received_at))
@@ -135,7 +137,7 @@ class Recorder:
         Refused, and then nothing has changed.
         """
         session = self._dialogs[offer.dialog_id]
-        plan = _plan(offer.sdp, session.plan) if offer.sdp else session.plan
+        plan = streams.planned(offer.sdp, session.plan) if offer.sdp else session.plan
         model = _merged(session.metadata, offer, plan)
         if offer.sdp:
             streams.align(self._engine, session.live, plan, _ns(offer.received_at))
@@ -203,35 +205,30 @@ class Recorder:
         session_id: str,
         action: Action,
         actor: Actor,
-        *,
-        fill: str = "",
-        reason: str = "",
-        text: str = "",
-        prebuffer: bool = False,
+        terms: Terms = PLAIN,
     ) -> LiveSession:
         """Start, pause, resume, stop, split or mark; returns once it is in force.
 
         It takes effect by packet arrival time as of now, and the state has changed before the first
-        wait, so that of two simultaneous commands one is refused. `fill`: what a pause leaves,
-        empty: as the route says; `prebuffer`: a start includes what was just said. Raises
-        UnknownSession, NotRecordable, InvalidTransition, AlreadyInState (after the media process
-        has confirmed that state), ControlFailed.
+        wait, so that of two simultaneous commands one is refused. Raises UnknownSession,
+        NotRecordable, InvalidTransition, AlreadyInState (after the media process has confirmed that
+        state), ControlFailed.
         """
         live = self.find(session_id, actor)
         next_state = TRANSITIONS.get((live.state, action))
         if next_state is None or (live.decision.record, action) == ("never", Action.START):
-            raise await self._refusal(live, action)
+            raise await self._refusal(live, action, terms)
         at_ns = time.time_ns()
         since_ns = 0
-        if prebuffer and action is Action.START:
+        if terms.prebuffer and action is Action.START:
             since_ns = min(at_ns, _ns(live.held_since(_utc(at_ns))))
-        self.journal.audit(live, actor, action, reason)
-        ended = self._move(live, action, next_state, at_ns, since_ns, fill, text)
+        self.journal.audit(live, actor, action, terms.reason)
+        ended = self._move(live, action, next_state, at_ns, since_ns, terms)
         if live.recording and not live.recording.history:
-            self.journal.audit(live, actor, Action.START, reason)
+            self.journal.audit(live, actor, Action.START, terms.reason)
         if action is not Action.MARK:
             await self._switch(live, action, at_ns, since_ns, ended)
-        self.journal.announce(FEED[action], live, actor.name, reason)
+        self.journal.announce(FEED[action], live, actor.name, terms.reason)
         logger.info("control", session=live.id, call_id=live.call_id, action=action, by=actor.name)
         await self.journal.safe(self.journal.done(action, live, ended))
         return live
@@ -254,8 +251,21 @@ class Recorder:
     def open_recording(self, recording_id: str) -> Recording | None:
         """An open recording as of now; None if it is not open."""
         live = self._recorded.get(recording_id)
-        now = datetime.now(UTC)
-        return logbook.current(live, live.recording, now) if live and live.recording else None
+        return self.outline(live) if live else None
+
+    def open_recordings(self) -> list[Recording]:
+        """All open recordings as of now."""
+        return [self.outline(live) for live in self._recorded.values()]
+
+    def outline(self, live: LiveSession) -> Recording:
+        """The open recording of a session as of now; without one what it would say, with no id."""
+        if live.recording:
+            return logbook.current(live, live.recording, datetime.now(UTC))
+        if live.outline is None:
+            session = self._dialogs.get(live.dialog_id)
+            model = session.metadata if session else Model()
+            live.outline = logbook.outlined(live, model, self._config.storage.node)
+        return live.outline
 
     async def reports(self, session_ids: Sequence[str]) -> dict[str, dict[str, ReceptionView]]:
         """Live packet figures by session and stream; empty if the media process is not there."""
@@ -288,28 +298,27 @@ class Recorder:
         state: State,
         at_ns: int,
         since_ns: int,
-        fill: str,
-        text: str,
+        terms: Terms,
     ) -> Recording | None:
         """Change the session's state; returns the recording this closes, if any."""
         now = _utc(at_ns)
         ended = self._close(live, now) if action in {Action.STOP, Action.SPLIT} else None
         live.state = state
         if action is Action.PAUSE:
-            live.pauses = (*live.pauses, Pause(now, None, fill or live.decision.pause_fill))
+            live.pauses = (*live.pauses, Pause(now, None, terms.fill or live.decision.pause_fill))
         elif action is Action.RESUME:
             live.pauses = logbook.resumed(live.pauses, now)
             session = self._dialogs[live.dialog_id]
             self.paused_calls.discard(keys_of(live.call_id, session.metadata.session_ids()))
         elif action is Action.MARK:
-            live.marks = (*live.marks, Mark(now, text))
+            live.marks = (*live.marks, Mark(now, terms.text))
         elif action is not Action.STOP:
-            self._start(live, _utc(since_ns or at_ns))
+            self._start(live, _utc(since_ns or at_ns), terms)
         self.journal.save(live)
         return ended
 
-    def _start(self, live: LiveSession, at: datetime) -> None:
-        live.recording = logbook.opened(live, at, self._config.storage.node)
+    def _start(self, live: LiveSession, at: datetime, terms: Terms) -> None:
+        live.recording = logbook.opened(live, at, self._config.storage.node, terms)
         live.segments += 1
         self._recorded[live.recording.id] = live
         self.journal.refresh(self._dialogs[live.dialog_id])
@@ -349,10 +358,12 @@ class Recorder:
             if ended:
                 self._archive.finish(ended, reports)
 
-    async def _refusal(self, live: LiveSession, action: Action) -> RecorderError:
+    async def _refusal(self, live: LiveSession, action: Action, terms: Terms) -> RecorderError:
         """Why `action` is not possible; being there already is said only once it is confirmed."""
-        if GOALS.get(action) is not live.state:
+        is_there = GOALS.get(action) is live.state
+        if terms.is_strict or not is_there:
             self.journal.fail(action, live)
+        if not is_there:
             if action is Action.PAUSE:  # whoever asks wants nothing of now in any recording
                 await streams.stop_holding(self._engine, live, time.time_ns())
             if action is Action.START and live.decision.record == "never":
@@ -377,13 +388,6 @@ def _utc(at_ns: int) -> datetime:
 
 def _ns(at: datetime) -> int:
     return int(at.timestamp() * 1e6) * 1000
-
-
-def _plan(sdp: SessionDescription, previous: Plan | None) -> Plan:
-    try:
-        return negotiation.plan(sdp, previous)
-    except NotAcceptable as error:
-        raise Refused(error.status, str(error), error.warning) from error
 
 
 def _merged(model: Model, offer: Offer, plan: Plan) -> Model:

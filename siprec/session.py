@@ -141,6 +141,27 @@ class Actor:
         return not (self.routes and route) or route in self.routes
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a command is to be carried out; what it does not say is as the route has it."""
+
+    fill: str = ""
+    """What a pause leaves: `silence` or `cut`."""
+    reason: str = ""
+    """Why, for the history."""
+    text: str = ""
+    """Of a mark."""
+    prebuffer: bool = False
+    """A start includes what was just said."""
+    filename: str = ""
+    """Of the recording a start opens, fit to be one (`storage.text.file_name`)."""
+    profile: str = ""
+    """Its format profile."""
+    is_strict: bool = False
+    """Being there already is a failure and others are told so: for dialects that say it is."""
+
+
+PLAIN = Terms()
 SYSTEM = Actor("siprecd", "system")
 SRC = Actor("src", "system")
 """The session recording client, acting through SIP."""
@@ -249,6 +270,8 @@ class LiveSession:
     decision: Decision = Decision()
     segments: int = 0
     """Recordings there were so far."""
+    outline: Recording | None = None
+    """What a recording of now would say, without an id; None: to be made when it is wanted."""
 
     @classmethod
     def of(cls, offer: Offer, identity: Identity, decision: Decision, paused: bool) -> Self:

@@ -19,7 +19,7 @@ from media.spec import (
     Target,
 )
 from siprec import negotiation
-from siprec.negotiation import Origin, Plan, Slot
+from siprec.negotiation import NotAcceptable, Origin, Plan, Slot
 from siprec.sdp import SessionDescription
 from siprec.session import LiveSession, NegotiatedStream, ReceptionView, Refused, State
 
@@ -58,6 +58,14 @@ def align(engine: MediaEngine, live: LiveSession, plan: Plan, at_ns: int) -> Non
         elif (spec := _spec(slot, stream.spec.stream_id)) != stream.spec:
             stream.spec = spec
             engine.update(live.id, [spec], at_ns)
+
+
+def planned(sdp: SessionDescription, previous: Plan | None) -> Plan:
+    """What we make of an offer (`negotiation.plan`). Raises Refused."""
+    try:
+        return negotiation.plan(sdp, previous)
+    except NotAcceptable as error:
+        raise Refused(error.status, str(error), error.warning) from error
 
 
 def answer(

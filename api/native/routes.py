@@ -9,7 +9,7 @@ from typing import Any
 
 from api.native import directory, encode, events, login, notifications, recordings, wire
 from api.typed import Call, Route
-from siprec.session import AlreadyInState
+from siprec.session import AlreadyInState, Terms
 
 
 async def find_sessions(call: Call[wire.FindSessions]) -> wire.SessionList:
@@ -34,15 +34,8 @@ async def control_session(call: Call[wire.Control]) -> wire.Session:
     """Carry out a command; being there already is success."""
     recorder, ask = call.services.recorder, call.ask
     try:
-        live = await recorder.control(
-            ask.session_id,
-            ask.action,
-            call.actor,
-            fill=ask.fill or "",
-            reason=ask.reason,
-            text=ask.text,
-            prebuffer=ask.prebuffer,
-        )
+        terms = Terms(ask.fill or "", ask.reason, ask.text, ask.prebuffer)
+        live = await recorder.control(ask.session_id, ask.action, call.actor, terms)
     except AlreadyInState:
         live = recorder.find(ask.session_id, call.actor)
     return encode.session(live, {}, datetime.now(UTC))

@@ -10,7 +10,9 @@ import pytest
 
 from siprec import metadata, sdp
 from siprec.logbook import Changes
+from siprec.occurrence import STARTED, Occurrence
 from siprec.session import (
+    PLAIN,
     Action,
     Actor,
     AlreadyInState,
@@ -19,6 +21,7 @@ from siprec.session import (
     Offer,
     Refused,
     State,
+    Terms,
     UnknownSession,
 )
 from storage.entries import Route
@@ -122,7 +125,7 @@ async def test_every_command_moves_the_state_and_is_written_down(node: Node) -> 
         (Action.START, State.RECORDING),
     ]
     for action, state in steps:
-        assert (await recorder.control(live.id, action, DESK, reason="why")).state is state
+        assert (await recorder.control(live.id, action, DESK, Terms(reason="why"))).state is state
     history = [(e.action, e.actor, e.reason) for e in (await finished(node, first.id)).history]
     assert history[0] == ("start", "src", "")
     assert history[1:] == [
@@ -324,13 +327,13 @@ async def test_a_call_on_demand_waits_for_its_start(node: Node) -> None:
     live = await on_demand(node)
     assert (live.state, live.recording) == (State.IDLE, None)
     await asyncio.sleep(0.2)
-    await recorder.control(live.id, Action.START, DESK, prebuffer=True)
+    await recorder.control(live.id, Action.START, DESK, Terms(prebuffer=True))
     assert live.recording
     assert live.recording.started_at == live.started_at
     assert [e.action for e in live.recording.history] == ["start"]
     await recorder.control(live.id, Action.STOP, DESK)
     stopped_at = datetime.now(UTC)
-    await recorder.control(live.id, Action.START, DESK, prebuffer=True)
+    await recorder.control(live.id, Action.START, DESK, Terms(prebuffer=True))
     assert live.recording.segment == 2
     assert live.recording.started_at >= stopped_at, "after a stop nothing is held"
 
@@ -342,7 +345,7 @@ async def test_who_asks_for_a_pause_of_what_is_only_held_ends_the_holding(node: 
     with pytest.raises(InvalidTransition):
         await recorder.control(live.id, Action.PAUSE, DESK)
     asked_at = datetime.now(UTC)
-    await recorder.control(live.id, Action.START, DESK, prebuffer=True)
+    await recorder.control(live.id, Action.START, DESK, Terms(prebuffer=True))
     assert live.recording and live.recording.started_at >= asked_at
 
 
@@ -386,3 +389,50 @@ async def test_an_open_recording_is_known_until_it_is_closed(node: Node) -> None
     assert recorder.open_recording(second.id)
     recorder.end(live.dialog_id, "bye")
     assert recorder.open_recording(second.id) is None and not recorder._recorded
+
+
+async def test_a_start_can_say_name_and_profile_of_its_recording(node: Node) -> None:
+    live = await on_demand(node)
+    terms = Terms(filename="order 17.wav", profile="small")
+    await node.services.recorder.control(live.id, Action.START, DESK, terms)
+    assert live.recording
+    assert (live.recording.filename, live.recording.profile) == ("order 17.wav", "small")
+    await node.services.recorder.control(live.id, Action.SPLIT, DESK)
+    assert live.recording.filename != "order 17.wav" and live.recording.profile == "default"
+
+
+async def test_being_there_already_is_told_as_a_failure_only_to_who_wants_it(node: Node) -> None:
+    recorder = node.services.recorder
+    live = await node.call()
+    told: list[tuple[str, str]] = []
+
+    def tell(occurrence: Occurrence) -> None:
+        told.append((occurrence.event, occurrence.result))
+
+    recorder.journal.on_occurrence = tell
+    for terms, expected in ((PLAIN, []), (Terms(is_strict=True), [(STARTED, "fail")])):
+        with pytest.raises(AlreadyInState):
+            await recorder.control(live.id, Action.START, DESK, terms)
+        assert told == expected
+
+
+async def test_a_session_without_a_recording_has_an_outline_of_one(node: Node) -> None:
+    recorder = node.services.recorder
+    body = document("complete", f"{SESSION}{ALICE}{BOB}")
+    live = await on_demand(node, metadata=body, ucid="U1")
+    outline = recorder.outline(live)
+    assert (outline.id, outline.filename, outline.number) == ("", "", 0)
+    assert (outline.ucid, outline.started_at, outline.route) == ("U1", live.started_at, 10)
+    assert [each.session_id for each in outline.siprec_sessions] == ["c2Vzc2lvbg=="]
+    assert recorder.outline(live) is outline, "made once"
+    update = document(
+        "partial",
+        '<participant participant_id="Yg=="><nameID aor="sip:c@c.example"/></participant>',
+    )
+    recorder.update(offer(dialog_id=live.dialog_id, sdp=None, metadata=update))
+    assert recorder.outline(live).participants[-1].aor == "sip:c@c.example", "made anew"
+    await recorder.control(live.id, Action.START, DESK)
+    assert live.recording and recorder.outline(live).id == live.recording.id
+    assert [row.id for row in recorder.open_recordings()] == [live.recording.id]
+    await recorder.control(live.id, Action.STOP, DESK)
+    assert recorder.outline(live).id == "" and not recorder.open_recordings()

@@ -14,7 +14,7 @@ from time import monotonic
 
 from api.problem import ApiError
 from siprec.session import RIGHTS, Actor
-from storage.entries import DEFAULT_PERMISSIONS, User
+from storage.entries import DEFAULT_PERMISSIONS, User, UserType
 from storage.keys import ApiKeys
 from storage.records import ApiKey
 from storage.users import Users
@@ -33,7 +33,8 @@ USER_ROLES = {"admin": "admin", "api": "operator", "tenant": "operator"}
 """Type of a user -> role."""
 
 FAILURES_PER_MINUTE = 50
-"""Refused tokens a remote address may send; what follows is 429 until the minute is over."""
+"""Different refused tokens of a remote address; what follows is 429 until the minute is over. No
+token is no guess, and who asks again with one that has ended is not guessing."""
 
 REFRESH_S = 1.0
 """An unknown token makes us look for new keys at most this often."""
@@ -41,6 +42,8 @@ REFRESH_S = 1.0
 _WINDOW_S = 60.0
 _ADDRESSES = 10_000
 """Remote addresses remembered, so that an address range cannot fill the memory."""
+_GUESSES = 100_000
+"""Guesses remembered, for the same reason; only their hashes are."""
 _IPV6_NETWORK = 64
 """Bits of an IPv6 address that tell one customer from the other."""
 
@@ -52,18 +55,33 @@ class Failures:
         self._most = most
         self._now = now
         self._counts: Counter[str] = Counter()
+        self._guesses: set[int] = set()
         self._window_from = now()
 
-    def add(self, remote: str) -> int:
-        """Count one more; the seconds to wait if that is too many, else 0."""
+    def add(self, remote: str, guess: str = "") -> int:
+        """Count one more; the seconds to wait if that is too many, else 0.
+
+        The same `guess` from the same address counts once a minute; an empty one every time.
+        """
         if self._now() - self._window_from >= _WINDOW_S or len(self._counts) >= _ADDRESSES:
             self._counts.clear()
+            self._guesses.clear()
             self._window_from = self._now()
         network = _network(remote)
-        self._counts[network] += 1
+        if self._counts[network] <= self._most and self._is_new(network, guess):
+            self._counts[network] += 1
         if self._counts[network] <= self._most:
             return 0
         return int(self._window_from + _WINDOW_S - self._now()) + 1
+
+    def _is_new(self, network: str, guess: str) -> bool:
+        if not guess:
+            return True
+        if len(self._guesses) >= _GUESSES:
+            self._guesses.clear()
+        before = len(self._guesses)
+        self._guesses.add(hash((network, guess)))
+        return len(self._guesses) > before
 
     def take_back(self, remote: str) -> None:
         """The last one was none."""
@@ -90,12 +108,22 @@ class Authenticator:
         """
         actor = await self._actor(token) if token else None
         if actor is None:
-            raise self._refusal(remote, sent=token is not None)
+            raise self._refusal(remote, token)
         if ROLES.get(actor.role, 0) < ROLES[role]:
             raise ApiError(HTTPStatus.FORBIDDEN, f"this needs role {role}")
         if right and right not in actor.rights:
             raise ApiError(HTTPStatus.FORBIDDEN, f"this needs the permission {right}")
         return actor
+
+    def admit_user(self, token: str, remote: str, kind: UserType) -> Actor:
+        """The user of type `kind` who holds `token`; for dialects that know no other tokens.
+
+        Raises ApiError: 401, or 429 if the address failed too often.
+        """
+        user = self._users.check(token, datetime.now(UTC))
+        if user is None or user.type != kind:
+            raise self._refusal(remote, token)
+        return actor_of(user)
 
     def holds(self, token: str | None, actor: Actor) -> bool:
         """Whether `token` still makes whoever has it this actor. Never waits."""
@@ -117,14 +145,16 @@ class Authenticator:
             return actor_of(user)
         return None
 
-    def _refusal(self, remote: str, *, sent: bool) -> ApiError:
-        if wait_s := self._failures.add(remote):
+    def _refusal(self, remote: str, token: str | None) -> ApiError:
+        challenge = 'Bearer realm="siprecd"'
+        if not token:
+            detail = "an API key or a token is needed: Authorization: Bearer"
+            return ApiError(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": challenge})
+        if wait_s := self._failures.add(remote, token):
             headers = {"Retry-After": str(wait_s)}
             return ApiError(HTTPStatus.TOO_MANY_REQUESTS, "too many refused tokens", headers)
-        challenge = 'Bearer realm="siprecd"' + (', error="invalid_token"' if sent else "")
-        needed = "an API key or a token is needed: Authorization: Bearer"
-        detail = "this key or token is not known" if sent else needed
-        return ApiError(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": challenge})
+        headers = {"WWW-Authenticate": f'{challenge}, error="invalid_token"'}
+        return ApiError(HTTPStatus.UNAUTHORIZED, "this key or token is not known", headers)
 
 
 def actor_of(user: User) -> Actor:

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from config.schema import Config, ConfigError
+from config.schema import SELF_SIGNED, Config, ConfigError
 
 DATABASE_FORMS = {
     "sqlite": "sqlite:///PATH",
@@ -37,6 +37,7 @@ _HTTP = re.compile(r"https?://[!-~]+")
 _IN_JSON = re.compile(r"(\$(\.[^.\s]+)+)?")
 _PORTS = ("media.port_max", "media.port_min")
 
+_Section = TypeVar("_Section", bound=msgspec.Struct)
 _Address = tuple[str, int]
 _Fault = tuple[tuple[str, ...], str]
 """Dotted keys that do not fit (the first one is named unless another was overridden), reason."""
@@ -49,7 +50,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     """
     source = "defaults" if path is None else str(path)
     config = Config() if path is None else _decode(source, _read(path))
-    names = dict(_overrides(config, environ))
+    names = dict(_overrides(environ))
     for key, name in names.items():
         config = _override(config, key, name, environ[name])
     for keys, reason in _faults(config):
@@ -99,7 +100,7 @@ def _fields(key: str) -> Iterator[msgspec.structs.FieldInfo]:
     """The fields on the way along a dotted key, as far as it leads."""
     kind: type = Config
     for name in key.split("."):
-        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        if not _is_section(kind):
             return
         found = [one for one in msgspec.structs.fields(kind) if one.name == name]
         yield from found
@@ -117,20 +118,32 @@ def _choices(key: str) -> tuple[str, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
-def _overrides(config: Config, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _overrides(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """(dotted key, variable name) of every variable of a section of ours, by name."""
-    sections = {f"SRS_{name.upper()}_": name for name in config.__struct_fields__}
+    sections = {f"SRS_{key.upper().replace('.', '_')}_": key for key in _sections(Config)}
     for name in sorted(environ):
         prefix = next((prefix for prefix in sections if name.startswith(prefix)), None)
         if prefix is not None:
             yield f"{sections[prefix]}.{name.removeprefix(prefix).lower()}", name
 
 
+def _sections(kind: type[msgspec.Struct], above: str = "") -> Iterator[str]:
+    """Dotted keys of all sections, those within others first."""
+    for one in msgspec.structs.fields(kind):
+        if _is_section(one.type):
+            yield from _sections(one.type, f"{above}{one.name}.")
+            yield f"{above}{one.name}"
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
 def _override(config: Config, key: str, name: str, text: str) -> Config:
     kind = _type(key)
     if not text.isprintable():
         raise _error(f"environment {name}", key, _UNPRINTABLE)
-    if kind is None or name != name.upper():
+    if kind is None or _is_section(kind) or name != name.upper():
         raise _error(f"environment {name}", key, "unknown key")
     value = [item.strip() for item in text.split(",") if item.strip()]
     try:
@@ -138,24 +151,31 @@ def _override(config: Config, key: str, name: str, text: str) -> Config:
     except msgspec.ValidationError as error:
         reason = _explain(f"{error} - at `$.{key}`")[1]
         raise _error(f"environment {name}", key, reason) from error
-    section, _, field = key.partition(".")
-    changed = msgspec.structs.replace(getattr(config, section), **{field: converted})
-    return msgspec.structs.replace(config, **{section: changed})
+    return _replaced(config, key.split("."), converted)
+
+
+def _replaced(section: _Section, names: list[str], value: object) -> _Section:
+    """The section with another value where the names lead."""
+    name, *rest = names
+    changed = _replaced(getattr(section, name), rest, value) if rest else value
+    return msgspec.structs.replace(section, **{name: changed})
 
 
 def _faults(config: Config) -> Iterator[_Fault]:
     """What the decoder cannot see: text that means nothing, values that contradict."""
-    unprintable = list(_unprintable(config))
+    unprintable = list(_unprintable(msgspec.to_builtins(config)))
     sections = (_sip, _media, _api, _storage, _notify, _screen)
     yield from unprintable or chain(*(faults(config) for faults in sections))
 
 
-def _unprintable(config: Config) -> Iterator[_Fault]:
-    for section, keys in msgspec.to_builtins(config).items():
-        for key, value in keys.items():
-            texts = value if isinstance(value, list) else [value]
-            if any(isinstance(text, str) and not text.isprintable() for text in texts):
-                yield (f"{section}.{key}",), _UNPRINTABLE
+def _unprintable(tree: dict[str, Any], above: str = "") -> Iterator[_Fault]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _unprintable(value, f"{above}{key}.")
+            continue
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and not text.isprintable() for text in texts):
+            yield (f"{above}{key}",), _UNPRINTABLE
 
 
 def _sip(config: Config) -> Iterator[_Fault]:
@@ -214,6 +234,22 @@ def _media(config: Config) -> Iterator[_Fault]:
 
 
 def _api(config: Config) -> Iterator[_Fault]:
+    yield from _api_listen(config)
+    api = config.api
+    if api.key and api.certificate in ("", SELF_SIGNED):
+        yield ("api.key", "api.certificate"), "is the key of no certificate: name that as well"
+    yield from _networks("api.proxies", api.proxies)
+    yield from _networks("api.face.allow", api.face.allow)
+    yield from _networks("api.face.allow_events", api.face.allow_events)
+    if api.face.recordings_url and not _is_folder_url(api.face.recordings_url):
+        yield ("api.face.recordings_url",), "expected http://HOST/…/ or https://HOST/…/"
+
+
+def _is_folder_url(url: str) -> bool:
+    return _is_http(url) and url.endswith("/") and not set(url) & set("?#")
+
+
+def _api_listen(config: Config) -> Iterator[_Fault]:
     address = _address(config.api.listen)
     if isinstance(address, str):
         yield ("api.listen",), f"`{config.api.listen}`: {address}"
@@ -251,11 +287,15 @@ def _is_postgresql(url: str) -> bool:
 
 
 def _notify(config: Config) -> Iterator[_Fault]:
-    for text in config.notify.allow:
+    return _networks("notify.allow", config.notify.allow)
+
+
+def _networks(key: str, texts: list[str]) -> Iterator[_Fault]:
+    for text in texts:
         try:
             ip_network(text)
         except ValueError as error:
-            yield ("notify.allow",), f"`{text}` is not a network such as 10.1.0.0/16: {error}"
+            yield (key,), f"`{text}` is not a network such as 10.1.0.0/16: {error}"
 
 
 def _screen(config: Config) -> Iterator[_Fault]:
@@ -276,11 +316,14 @@ def _wrong_template(url: str) -> str:
     if unknown:
         return f"unknown placeholder `{{{unknown[0]}}}`, there are {{ip}} and {{isr_id}}"
     filled = _PLACEHOLDER.sub("0", url)
+    good = _is_http(filled) and not set("{}") & set(filled)
+    return "" if good else "expected http://HOST/… or https://HOST/…"
+
+
+def _is_http(url: str) -> bool:
     try:
-        parts = urlsplit(filled)
-        good = _HTTP.fullmatch(filled) and parts.hostname and (parts.port or 1)
+        parts = urlsplit(url)
+        _ = parts.port
     except ValueError:
-        good = False
-    return (
-        "" if good and not set("{}") & set(filled) else "expected http://HOST/… or https://HOST/…"
-    )
+        return False
+    return bool(_HTTP.fullmatch(url) and parts.hostname)

@@ -11,6 +11,9 @@ from msgspec import Meta, Struct, field
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Milliseconds = Annotated[int, Meta(ge=0, le=60_000)]
 
+SELF_SIGNED = "self-signed"
+"""Instead of the file of a certificate."""
+
 
 class ConfigError(Exception):
     """A configuration that cannot be used; the text names the file, the key and the reason."""

@@ -2,7 +2,8 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.load import DATABASE_FORMS, RECORDINGS_FORMS, load
-from config.schema import Config, ConfigError
+from config.schema import Config, ConfigError, Dialects, Face
 from storage import blobs, database
 from storage.records import StorageError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "srs.toml"
-KEYS = [(section, key) for section, keys in msgspec.to_builtins(Config()).items() for key in keys]
-
 Write = Callable[[str], Path]
+
+
+def leaves(tree: dict[str, Any], *above: str) -> Iterator[tuple[str, str]]:
+    """(dotted section, key) of everything that can be set."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, *above, key)
+        else:
+            yield ".".join(above), key
+
+
+KEYS = list(leaves(msgspec.to_builtins(Config())))
+
+
+def variable(section: str, key: str) -> str:
+    return f"SRS_{section}_{key}".replace(".", "_").upper()
 
 
 @pytest.fixture
@@ -48,7 +63,7 @@ def test_example_is_the_defaults() -> None:
 
 def test_example_lists_every_key_in_order_with_a_comment() -> None:
     tree = tomllib.loads(EXAMPLE.read_text())
-    assert [(section, key) for section, keys in tree.items() for key in keys] == KEYS
+    assert list(leaves(tree)) == KEYS
     settings = [line for line in EXAMPLE.read_text().splitlines() if re.match(r"\w+ =", line)]
     assert len(settings) == len(KEYS)
     assert all("  # " in line or " # " in line for line in settings)
@@ -76,9 +91,35 @@ def test_environment_lists_are_comma_separated() -> None:
 
 @pytest.mark.parametrize(("section", "key"), KEYS)
 def test_every_key_can_be_set_in_the_environment(section: str, key: str) -> None:
-    default = getattr(getattr(Config(), section), key)
+    default = attrgetter(f"{section}.{key}")(Config())
     text = ",".join(default) if isinstance(default, list) else str(default)
-    assert load(None, {f"SRS_{section}_{key}".upper(): text}) == Config()
+    assert load(None, {variable(section, key): text}) == Config()
+
+
+def test_sections_within_sections(toml: Write) -> None:
+    path = toml(
+        '[api]\ncertificate = "a.pem"\n[api.dialects]\nface = true\n'
+        '[api.face]\nrelease = "6.4"\nallow = ["10.0.0.0/8"]\n'
+    )
+    assert load(path, {}).api.face == Face(release="6.4", allow=["10.0.0.0/8"])
+    config = load(
+        path,
+        {
+            "SRS_API_DIALECTS_FACE": "false",
+            "SRS_API_FACE_ALWAYS_HTTP_200": "true",
+            "SRS_API_FACE_ALLOW_EVENTS": "192.0.2.0/24, 2001:db8::/32",
+            "SRS_API_KEY": "a.key",
+        },
+    )
+    assert config.api.dialects == Dialects(face=False)
+    assert config.api.face == Face(
+        release="6.4",
+        allow=["10.0.0.0/8"],
+        allow_events=["192.0.2.0/24", "2001:db8::/32"],
+        always_http_200=True,
+    )
+    assert (config.api.certificate, config.api.key) == ("a.pem", "a.key")
+    assert config.api.listen == Config().api.listen
 
 
 @pytest.mark.parametrize(
@@ -102,6 +143,13 @@ def test_names_of_no_section_are_ignored(name: str) -> None:
         (
             "[log]\nlevel = 'loud'",
             "log.level: Invalid enum value 'loud', expected one of debug, info, warning, error",
+        ),
+        ("[api]\nface = 1", "api.face: Expected `object`, got `int`"),
+        ("[api.colour]\nred = 1", "api.colour: unknown key"),
+        ("[api.face]\ncolour = 1", "api.face.colour: unknown key"),
+        (
+            "[api.face]\nrelease = '6.2'",
+            "api.face.release: Invalid enum value '6.2', expected one of 6.1, 6.4",
         ),
         ("[media\n", "not TOML: "),
         ("a = 1\na = 2", "not TOML: "),
@@ -130,6 +178,16 @@ def test_a_wrong_file_names_file_key_and_reason(toml: Write, text: str, expected
         ("SRS_SIP_LISTEN", "", "sip.listen: needs at least one listener"),
         ("SRS_RENDER_MP3", "never", "render.mp3: Invalid enum value 'never', expected one of "),
         ("SRS_MEDIA_PORT_MIN", "30000", "media.port_min: port_max 29999 is not above"),
+        ("SRS_API_FACE", "{}", "api.face: unknown key"),
+        ("SRS_API_FACE_", "1", "api.face.: unknown key"),
+        ("SRS_API_FACE_COLOUR", "1", "api.face.colour: unknown key"),
+        ("SRS_API_FACE_release", "6.4", "api.face.release: unknown key"),
+        ("SRS_API_FACE_RELEASE", "6.2", "api.face.release: Invalid enum value '6.2', expected one"),
+        ("SRS_API_FACE_RECORDINGS_URL", "a\nb", "api.face.recordings_url: control characters"),
+        ("SRS_API_FACE_ALLOW", "10.0.0.0/8,\udcff", "api.face.allow: control characters"),
+        ("SRS_API_DIALECTS_FACE", "perhaps", "api.dialects.face: Expected `bool`, got `str`"),
+        ("SRS_API_KEY", "a.key", "api.key: is the key of no certificate"),
+        ("SRS_API_PROXIES", "proxy.example", "api.proxies: `proxy.example` is not a network"),
         ("SRS_API_LISTEN", "127.0.0.1:5060", "api.listen: `127.0.0.1:5060` is a SIP listener"),
     ],
 )
@@ -230,6 +288,10 @@ def test_the_port_range_holds_a_pair(toml: Write, first: int, last: int, good: b
         ("sip.advertise", "host;tag=1"),
         ("api.listen", "8080"),
         ("api.listen", "http://127.0.0.1:8080"),
+        ("api.certificate", "a\\u0000b"),
+        ("api.key", "/etc/siprecd/key.pem"),
+        ("api.face.release", "6.3"),
+        ("api.face.recordings_url", "a\\u0000b"),
         ("sip.ucid_header", "X-UCID: 1"),
         ("sip.ucid_header", ""),
         ("screen.session_id", "sessionId"),
@@ -241,7 +303,7 @@ def test_the_port_range_holds_a_pair(toml: Write, first: int, last: int, good: b
     ],
 )
 def test_useless_values_are_refused(toml: Write, key: str, value: str) -> None:
-    section, _, name = key.partition(".")
+    section, _, name = key.rpartition(".")
     said = complaint(toml(f'[{section}]\n{name} = "{value}"'))
     assert f": {key}: " in said
     assert said.isprintable()
@@ -289,11 +351,54 @@ def test_networks_that_may_be_notified(toml: Write, good: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "key", ["notify.allow", "api.proxies", "api.face.allow", "api.face.allow_events"]
+)
+@pytest.mark.parametrize(
     "bad", ["10.1.2.3/16", "10.1.0.0/33", "10.1.0.0-10.1.255.255", "localhost", "", "10.1", "::1/0"]
 )
-def test_what_is_no_network_is_refused(toml: Write, bad: str) -> None:
-    said = complaint(toml(f'[notify]\nallow = ["10.0.0.0/8", "{bad}"]'))
-    assert f"notify.allow: `{bad}` is not a network" in said
+def test_what_is_no_network_is_refused(toml: Write, key: str, bad: str) -> None:
+    section, _, name = key.rpartition(".")
+    said = complaint(toml(f'[{section}]\n{name} = ["10.0.0.0/8", "{bad}"]'))
+    assert f": {key}: `{bad}` is not a network" in said
+
+
+def test_a_key_needs_the_file_of_its_certificate(toml: Write) -> None:
+    good = load(toml('[api]\ncertificate = "a.pem"\nkey = "b.pem"'), {}).api
+    assert (good.certificate, good.key) == ("a.pem", "b.pem")
+    said = complaint(toml('[api]\ncertificate = "self-signed"\nkey = "b.pem"'))
+    assert ": api.key: is the key of no certificate" in said
+    said = complaint(toml('[api]\nkey = "b.pem"'), SRS_API_CERTIFICATE="self-signed")
+    assert said.startswith("environment SRS_API_CERTIFICATE: api.certificate: ")
+
+
+@pytest.mark.parametrize(
+    ("url", "good"),
+    [
+        ("", True),
+        ("https://recorder.example/", True),
+        ("http://192.0.2.1:8080/Face/Recordings/", True),
+        ("https://[2001:db8::1]/a/", True),
+        ("https://recorder.example", False),
+        ("https://secret@recorder.example/Face", False),
+        ("https://recorder.example/?a=/", False),
+        ("https://recorder.example/#/", False),
+        ("https:///Recordings/", False),
+        ("ftp://recorder.example/", False),
+        ("recorder.example/", False),
+        ("/Face/Recordings/", False),
+        ("https://recorder.example:port/", False),
+        ("https://[::1/", False),
+        ("https://recorder.example/a b/", False),
+    ],
+)
+def test_where_urls_of_exports_lead(toml: Write, url: str, good: bool) -> None:
+    path = toml(f'[api.face]\nrecordings_url = "{url}"')
+    if good:
+        assert load(path, {}).api.face.recordings_url == url
+    else:
+        said = complaint(path)
+        assert ": api.face.recordings_url: expected http://HOST/…/ or https://HOST/…/" in said
+        assert "secret" not in said
 
 
 @pytest.mark.parametrize(
@@ -374,7 +479,7 @@ def test_any_file_is_a_configuration_or_one_line(tmp_path_factory: Any, octets: 
     | st.from_regex(r"(udp|tcp)://[0-9.:\[\]a-z]{0,20}"),
 )
 def test_any_value_is_taken_or_named(where: tuple[str, str], value: str) -> None:
-    name = f"SRS_{where[0]}_{where[1]}".upper()
+    name = variable(*where)
     try:
         load(None, {name: value})
     except ConfigError as error:

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from config.schema import Config
+from config.schema import Config, Dialects, Face
 
 STRUCTS = [type(getattr(Config(), name)) for name in Config.__struct_fields__]
 
@@ -10,7 +10,7 @@ def test_defaults_satisfy_their_own_constraints() -> None:
     assert msgspec.convert(msgspec.to_builtins(Config()), Config) == Config()
 
 
-@pytest.mark.parametrize("struct", [Config, *STRUCTS])
+@pytest.mark.parametrize("struct", [Config, *STRUCTS, Dialects, Face])
 def test_unknown_keys_are_refused(struct: type[msgspec.Struct]) -> None:
     with pytest.raises(msgspec.ValidationError, match="unknown field `nonsense`"):
         msgspec.convert({"nonsense": 1}, struct)
@@ -21,6 +21,8 @@ def test_defaults_stay_on_this_machine() -> None:
     assert {url.split("://")[1].rsplit(":", 1)[0] for url in config.sip.listen} == {"127.0.0.1"}
     assert config.media.address == "127.0.0.1"
     assert config.api.listen.startswith("127.0.0.1:")
+    assert config.api.face.allow_events == ["127.0.0.0/8", "::1/128"]
+    assert config.api.proxies == []
 
 
 @pytest.mark.parametrize(

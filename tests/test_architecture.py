@@ -21,6 +21,7 @@ COMPOSITION = {"siprec/app.py", "siprec/rooms.py"}
 
 CORE_SEEN_BY_API = {
     "siprec.recorder",
+    "siprec.criteria",
     "siprec.library",
     "siprec.dispatcher",
     "siprec.logbook",

@@ -1,12 +1,247 @@
-"""The door of FACE: which request is which command, and who may give it."""
+"""The door of FACE: which request is which command, and who may give it.
 
-from collections.abc import Iterable
+One handler has all paths below `/Face`, so that everything there is answered in FACE's own words.
+"""
 
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from http import HTTPStatus
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
 from aiohttp import web
 
-from api.dialect import Context
+from api.dialect import FAULTS, Context
+from api.oracle_face import asking, codes, wire
+from api.oracle_face.asking import Ask
+from api.oracle_face.capture import Capture
+from api.oracle_face.codes import Refusal, missing
+from api.oracle_face.control import Control
+from api.oracle_face.login import Login
+from api.oracle_face.media import Media
+from api.oracle_face.numbers import TemporaryIds
+from api.oracle_face.recordings import Recordings, Several
+from api.oracle_face.wire import Tree
+from api.problem import ApiError
+from api.typed import ACTOR, NOBODY
+from siprec import __version__
+from siprec.logbook import InvalidChange
+from siprec.session import Actor, ControlFailed
+from storage.records import NameTaken, StorageUnavailable, UnknownFile, UnknownRecording
+
+logger = structlog.get_logger(__name__)
+
+PREFIX = "/Face"
+RECORDING = "audioRecording"
+MACHINE = Actor("face", "system")
+"""Who asks without a token from a host that needs none."""
+
+Answer = Tree | web.StreamResponse
+Act = Callable[[Ask], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One path of FACE and one of its methods."""
+
+    act: Act
+    access: Literal["token", "known host", "ticket", "open"] = "token"
+    """Who may give it: who has a token, or instead comes from a known host, or has a ticket."""
+    is_response: bool = False
+    """It answers with `<response>` instead of `<result>`."""
 
 
 def face(context: Context) -> Iterable[web.RouteDef]:
     """The routes of FACE."""
-    return ()
+    door = Door(context)
+    return [web.route("*", PREFIX + "{tail:(/.*)?}", door.serve)]
+
+
+class Door:
+    """Takes requests apart, has commands carried out, and puts answers together."""
+
+    def __init__(self, context: Context) -> None:
+        self._authenticator = context.authenticator
+        self._config = context.config.face
+        self._body_s = context.body_s
+        self._commands = _commands(context)
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request to FACE."""
+        path = request.match_info["tail"].removeprefix("/")
+        methods = self._methods(path)
+        is_response = any(command.is_response for command in methods.values())
+
+        def failed(error: Exception, _: str) -> web.StreamResponse:
+            return self._refused(request, path, _refusal_of(error), is_response)
+
+        request[FAULTS] = failed
+        try:
+            found = await self._carry_out(request, path, methods)
+        except Several as several:
+            found = several.tree
+        except (Refusal, *EXPECTED) as error:
+            return failed(error, path)
+        if isinstance(found, web.StreamResponse):
+            return found
+        return asking.answer(request, found)
+
+    def _methods(self, path: str) -> Mapping[str, Command]:
+        """The commands at this path, by method."""
+        if path.startswith("Recordings/"):
+            path = "Recordings/"
+        return self._commands.get(path, {})
+
+    async def _carry_out(
+        self, request: web.Request, path: str, methods: Mapping[str, Command]
+    ) -> Answer:
+        if not _is_within(request.remote, self._config.allow, default=True):
+            raise Refusal(codes.NOT_AUTHORIZED)
+        parameters = asking.parameters(request)
+        if not methods:
+            raise self._unknown(request, path, parameters)
+        method = "GET" if request.method == "HEAD" else request.method
+        if method not in methods:
+            raise Refusal(codes.INVALID_COMMAND, status=HTTPStatus.METHOD_NOT_ALLOWED)
+        command = methods[method]
+        actor = self._actor(request, command, parameters)
+        request[ACTOR] = actor.name
+        body = await asking.form(request, self._body_s) if method == "POST" else {}
+        return await command.act(Ask(path, actor, parameters, request, body))
+
+    def _unknown(self, request: web.Request, path: str, parameters: dict[str, str]) -> Refusal:
+        """What is said of a path that no command has."""
+        if path not in {RECORDING, f"{RECORDING}/"} and not path.startswith(f"{RECORDING}/"):
+            return Refusal(codes.INVALID_COMMAND, status=HTTPStatus.NOT_FOUND)
+        self._admitted(request, parameters)
+        is_named = path.removeprefix(RECORDING).strip("/")
+        return Refusal(codes.INVALID_COMMAND if is_named else codes.MISSING_COMMAND)
+
+    def _actor(self, request: web.Request, command: Command, parameters: dict[str, str]) -> Actor:
+        """Who gives the command; the parameters lose the token. Raises Refusal, ApiError."""
+        if command.access == "open" or (command.access == "ticket" and "ticket" in parameters):
+            return NOBODY
+        if command.access == "known host" and "token" not in parameters:
+            if not _is_within(request.remote, self._config.allow_events, default=False):
+                raise Refusal(codes.NOT_AUTHORIZED)
+            return MACHINE
+        return self._admitted(request, parameters)
+
+    def _admitted(self, request: web.Request, parameters: dict[str, str]) -> Actor:
+        token = parameters.pop("token", "")
+        if not token:
+            raise missing("token")
+        return self._authenticator.admit_user(token, request.remote or "", "api")
+
+    def _refused(
+        self, request: web.Request, path: str, refusal: Refusal, is_response: bool
+    ) -> web.StreamResponse:
+        methods = self._methods(path)
+        logger.info("face_refused", command=path if methods else "", code=refusal.code)
+        make = wire.response if is_response else wire.result
+        status = HTTPStatus.OK if self._config.always_http_200 else refusal.status
+        response = asking.answer(request, make(refusal.code, str(refusal)), status)
+        if refusal.status is HTTPStatus.METHOD_NOT_ALLOWED:
+            response.headers["Allow"] = ", ".join(methods)
+        return response
+
+
+def _commands(context: Context) -> Mapping[str, Mapping[str, Command]]:
+    """Path below `/Face` -> method -> command."""
+    recorder = context.services.recorder
+    ids = TemporaryIds(recorder.open_recording)
+    recordings = Recordings(context, ids)
+    control, media = Control(context, ids, recordings), Media(context, recordings)
+    capture, login = Capture(context), Login(context)
+    delete = Command(recordings.delete)
+    control_them = {"POST": Command(control.carry_out)}
+    table = {
+        "login": {"POST": Command(login.log_in, "open")},
+        "version": {"GET": Command(version, "open")},
+        "eventNotify": {"GET": Command(capture.notify, "known host", True)},
+        "StartScreenCapture": {"GET": Command(capture.start_screen, "known host", True)},
+        "StopScreenCapture": {"GET": Command(capture.stop_screen, "known host", True)},
+        "file/download": {"GET": Command(media.file)},
+        "Recordings/": {"GET": Command(media.direct, "ticket")},
+        f"{RECORDING}/details": {
+            "GET": Command(recordings.details),
+            "POST": Command(recordings.update),
+            "DELETE": delete,
+        },
+        f"{RECORDING}/delete": {"POST": delete},
+        f"{RECORDING}/download": {"GET": Command(media.download)},
+        f"{RECORDING}/redirect": {"GET": Command(media.redirect)},
+        **{f"{RECORDING}/{verb}": control_them for verb in ("start", "stop", "pause", "resume")},
+    }
+    if context.config.face.release == "6.4":
+        table |= {
+            f"{RECORDING}/split": control_them,
+            f"{RECORDING}/segment/details": {"GET": Command(recordings.details)},
+            f"{RECORDING}/segment/download": {"GET": Command(media.download)},
+            f"{RECORDING}/segment/redirect": {"GET": Command(media.redirect)},
+        }
+    return table
+
+
+async def version(_: Ask) -> Tree:
+    """Which program this is."""
+    return {"result": {"version": f"{__version__} build {_build()}"}}
+
+
+@cache
+def _build() -> str:
+    """A fingerprint of the program's source: two that differ anywhere have different ones."""
+    root = Path(__file__).parents[2]
+    digest = sha256()
+    for room in ("api", "config", "media", "siprec", "storage"):
+        for path in sorted((root / room).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+EXPECTED = (
+    ApiError,
+    ControlFailed,
+    InvalidChange,
+    NameTaken,
+    StorageUnavailable,
+    UnknownFile,
+    UnknownRecording,
+)
+"""What the core raises and FACE has a code for."""
+
+
+def _refusal_of(error: Exception) -> Refusal:
+    match error:
+        case Refusal():
+            return error
+        case ApiError():
+            return Refusal(codes.FAILURE, "Invalid or expired token", error.status)
+        case InvalidChange() | NameTaken():
+            return Refusal(codes.FAILURE, str(error))
+        case ControlFailed():
+            return Refusal(codes.RSS_FAILED)
+        case StorageUnavailable():
+            return Refusal(codes.NO_DATABASE)
+        case UnknownFile():
+            return Refusal(codes.NO_FILE)
+        case UnknownRecording():
+            return Refusal(codes.NO_RECORDING)
+    return Refusal(codes.FAILURE, status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _is_within(remote: str | None, networks: Iterable[str], *, default: bool) -> bool:
+    """Whether an address is in one of the networks; `default` if there are none."""
+    known = [ip_network(text) for text in networks]
+    if not known:
+        return default
+    try:
+        address: Any = ip_address(remote or "")
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in network for network in known)

@@ -1,0 +1,231 @@
+"""Recordings as FACE shows, changes and deletes them, live and stored ones alike.
+
+In release 6.4 the recordings of one call are the segments of one recording; in 6.1 each stands for
+itself. Counterparts: `api.oracle_face.control` for live calls, `api.oracle_face.media` for files.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from urllib.parse import quote
+
+from aiohttp import web
+
+from api.dialect import Context
+from api.oracle_face import codes, templates, updates, wire
+from api.oracle_face.asking import Ask
+from api.oracle_face.codes import Refusal
+from api.oracle_face.criteria import Selection, names_for, parse
+from api.oracle_face.numbers import TemporaryIds
+from api.oracle_face.updates import Update
+from api.oracle_face.wire import Shown, Tree
+from siprec.logbook import directory_of
+from siprec.session import Actor, NotFinished
+from storage.records import OnHold, Recording, RecordingQuery
+
+MOST_SEGMENTS = 1000
+
+
+class Several(Exception):
+    """More than one recording matches; `tree` lists them."""
+
+    def __init__(self, tree: Tree) -> None:
+        super().__init__(codes.ALL_MATCHES)
+        self.tree = tree
+
+
+class Recordings:
+    """What the commands about recordings do."""
+
+    def __init__(self, context: Context, ids: TemporaryIds) -> None:
+        self._services = context.services
+        self._config = context.config.face
+        self._ids = ids
+
+    # commands
+
+    async def details(self, ask: Ask) -> Tree | web.Response:
+        """Show the one recording that matches, in an export template if one is named."""
+        selection = self.selection(ask)
+        template = None
+        if selection.template:
+            known = self._services.directory.entries.templates
+            template = templates.find(known, *selection.template)
+        rows = await self.one(ask, selection)
+        if template is None:
+            return await self.shown(ask, rows)
+        shown = await self._shown(rows[0])
+        fields = templates.fields(shown, self._audio_url(ask, shown))
+        body = templates.render(template, fields)
+        return web.Response(body=body, headers={"Content-Type": template.media_type})
+
+    async def update(self, ask: Ask) -> Tree:
+        """Change what the body says of the one recording that matches."""
+        ask.need("edit")
+        if not ask.body:
+            raise Refusal(codes.PARAMETER_MISSING)
+        selection, update = self.selection(ask), self.wanted(ask)
+        rows = await self.one(ask, selection)
+        if update.filename is not None:
+            check_renaming(rows)
+        names = [await self.change(ask.actor, row, update) for row in rows]
+        newest = [await self._services.library.get(row.id, ask.actor) for row in rows]
+        renamed_from = rows[0].filename if update.filename is not None else ""
+        return await self.shown(ask, newest, done(update, names[0]), renamed_from)
+
+    async def delete(self, ask: Ask) -> Tree:
+        """Delete the one recording that matches, with its files."""
+        ask.need("delete")
+        selection = self.selection(ask)
+        if selection.is_empty:
+            raise Refusal(codes.PARAMETER_MISSING)
+        rows = await self.one(ask, selection)
+        if any(row.hold for row in rows):
+            raise Refusal(codes.FAILURE, "Cannot delete a recording that is on hold")
+        try:
+            for row in rows:
+                await self._services.library.finished(row.id, ask.actor)
+            for row in rows:
+                await self._services.library.delete(row.id, ask.actor)
+        except NotFinished:
+            raise Refusal(codes.FAILURE, "Cannot delete a recording in progress") from None
+        except OnHold:
+            raise Refusal(codes.FAILURE, "Cannot delete a recording that is on hold") from None
+        return wire.result(0, codes.DONE.format("delete"))
+
+    # which
+
+    def selection(self, ask: Ask) -> Selection:
+        """What the URL says. Raises Refusal."""
+        names = names_for(self._services.directory.entries, ask.actor.account)
+        return parse(ask.verb, ask.parameters, names)
+
+    def wanted(self, ask: Ask) -> Update:
+        """What the body says. Raises Refusal."""
+        return updates.parse(ask.body, frozenset(self._services.directory.entries.custom_fields))
+
+    async def one(self, ask: Ask, selection: Selection) -> list[Recording]:
+        """The recording that matches, as its segments. Raises Refusal, Several."""
+        groups = self._grouped(ask, await self._matching(ask, selection))
+        if not groups:
+            raise Refusal(codes.NO_UCID if selection.only_ids else codes.NO_RECORDING)
+        if len(groups) > 1:
+            matches = [wire.match(group[0], self._tmp_id(group[0])) for group in groups]
+            raise Several(wire.matches(matches, selection.max_list_length))
+        (group,) = groups
+        if not self._has_segments(ask) or not group[0].session_id:
+            return group
+        whole = RecordingQuery(session_id=group[0].session_id, limit=MOST_SEGMENTS)
+        rows = await self._services.library.match(whole, ask.actor)
+        return sorted(rows, key=lambda row: row.segment) or group
+
+    async def _matching(self, ask: Ask, selection: Selection) -> list[Recording]:
+        """Live ones first, then by number."""
+        wanted = selection.query.has_video
+        recording_id = ""
+        if selection.tmp_recording_id is not None:
+            recording_id = self._ids.recording(selection.tmp_recording_id)
+            if not self._services.recorder.open_recording(recording_id):
+                return []
+
+        def keep(row: Recording) -> bool:
+            if recording_id and row.id != recording_id:
+                return False
+            if "recordingId" in selection.named and row.status == "recording":
+                return False
+            return not wanted or self.may_see_video(ask.actor, row)
+
+        rows = await self._services.library.match(selection.query, ask.actor, keep)
+        return sorted(rows, key=self._place)
+
+    def _place(self, row: Recording) -> tuple[bool, int]:
+        tmp_id = self._tmp_id(row)
+        return not tmp_id, tmp_id or row.number
+
+    def _grouped(self, ask: Ask, rows: Sequence[Recording]) -> list[list[Recording]]:
+        if not self._has_segments(ask):
+            return [[row] for row in rows]
+        groups: dict[str, list[Recording]] = {}
+        for row in rows:
+            groups.setdefault(row.session_id or row.id, []).append(row)
+        return [*groups.values()]
+
+    def _has_segments(self, ask: Ask) -> bool:
+        return self._config.release != "6.1" and not ask.verb.startswith("segment/")
+
+    def may_see_video(self, actor: Actor, row: Recording) -> bool:
+        """Whether user, account and route all let `actor` have the video of `row`."""
+        entries = self._services.directory.entries
+        account, route = entries.accounts.get(row.account), entries.routes.get(row.route)
+        allowed = account is None or account.video_access
+        if route and route.video_access is not None:
+            allowed = allowed and route.video_access
+        return allowed and "video" in actor.rights
+
+    # how it is shown
+
+    async def shown(
+        self, ask: Ask, rows: Sequence[Recording], message: str = codes.ACK, renamed_from: str = ""
+    ) -> Tree:
+        """The answer that shows a recording; `renamed_from`: its name before this command."""
+        each = [await self._shown(row, renamed_from) for row in rows]
+        if ask.verb.startswith("segment/"):
+            return wire.result(0, message, segment=wire.segment(each[0]))
+        show = wire.conversation(each) if self._has_segments(ask) else wire.recording(each[0])
+        return wire.result(0, message, recording=show)
+
+    async def _shown(self, row: Recording, renamed_from: str = "") -> Shown:
+        wav = next((file for file in row.files if file.format == "wav"), None)
+        is_missing = row.is_finished and wav is None
+        if wav:
+            exists = self._services.blobs.exists
+            is_missing = not await asyncio.to_thread(exists, wav.key)
+        is_renamed = bool(renamed_from)
+        return Shown(row, self._tmp_id(row), is_missing, is_renamed, renamed_from)
+
+    def _tmp_id(self, row: Recording) -> int:
+        return self._ids.of(row.id) if row.status == "recording" else 0
+
+    def _audio_url(self, ask: Ask, shown: Shown) -> str:
+        request = ask.request
+        base = self._config.recordings_url or f"{request.scheme}://{request.host}/Face/Recordings/"
+        return base + place(shown.row)
+
+    # change
+
+    async def change(self, actor: Actor, row: Recording, update: Update) -> str:
+        """Carry out an update; what the recording is called then. Raises what the core raises."""
+        if update.is_empty:
+            return row.filename
+        library = self._services.library
+        fields = self._services.directory.entries.custom_fields.values()
+        known = {each.name for each in fields if not each.accounts or row.account in each.accounts}
+        changes = update.changes(known)
+        if update.filename is not None:
+            name = await library.free_name(update.filename, row.started_at, row.id)
+            changes = replace(changes, filename=name)
+        return (await library.update(row.id, changes, actor)).filename
+
+
+def place(row: Recording) -> str:
+    """Where a recording is below the place of all: folder, once it is stored, and name."""
+    is_stored = any(file.format == "wav" for file in row.files)
+    folder = directory_of(row).strip("/") if is_stored else ""
+    return f"{folder}/{quote(row.filename, safe='@')}"
+
+
+def done(update: Update, name: str) -> str:
+    """What is said of an update that gave a recording this name."""
+    if update.filename is None or name == update.asked_filename:
+        return codes.ACK
+    return codes.RENAMED.format(name)
+
+
+def check_renaming(rows: Sequence[Recording]) -> None:
+    """Raises Refusal if a recording cannot be given another name now."""
+    if any(row.status == "recording" for row in rows):
+        raise Refusal(codes.STILL_RECORDING)
+    if any(row.deleting for row in rows):
+        raise Refusal(codes.BEING_DELETED)
+    if len(rows) > 1:
+        raise Refusal(codes.FAILURE, "Cannot rename a recording of several segments")

@@ -87,15 +87,18 @@ class RecordingClient:
         codec: str = "PCMU",
         metadata: bool = True,
         parties: Sequence[tuple[str, str]] = PARTIES,
+        headers: Sequence[tuple[str, str]] = (),
         seed: int | None = None,
     ) -> None:
         """`frames`: payloads of each stream, None for the shipped speech (`frames_of`);
-        `parties`: address and name of who sends each; `seed`: repeats ids and RTP start values."""
+        `parties`: address and name of who sends each; `headers`: further ones of the INVITE;
+        `seed`: repeats ids and RTP start values."""
         rng = random.Random(seed)
         self._agent = agent
         self._codec = codec
         self._with_metadata = metadata
         self._parties = parties
+        self._headers = headers
         self._rng = rng
         self.call_id = f"{rng.getrandbits(64):016x}@{agent.host}"
         self.contact = f"<sip:src@{agent.authority};transport={agent.kind}>;+sip.src"
@@ -271,6 +274,7 @@ class RecordingClient:
                 ("Require", "siprec"),
                 ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE"),
                 ("Accept", "application/sdp, application/rs-metadata+xml"),
+                *self._headers,
             ]
         if content_type:
             headers.append(("Content-Type", content_type))
@@ -312,7 +316,13 @@ async def place(agent: Agent, options: argparse.Namespace, number: int) -> bool:
     impair = lose(options.loss, random.Random(seed))
     try:
         async with RecordingClient(
-            agent, frames, codec=options.codec, metadata=options.metadata, seed=seed
+            agent,
+            frames,
+            codec=options.codec,
+            metadata=options.metadata,
+            parties=[(aor, "") for aor in options.parties] or PARTIES,
+            headers=options.header,
+            seed=seed,
         ) as call:
             began = time.perf_counter()
             answer = await call.invite()
@@ -337,6 +347,13 @@ async def run(options: argparse.Namespace) -> int:
     return 0 if all(call.result() for call in calls) else 1
 
 
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (name.strip() and colon):
+        raise argparse.ArgumentTypeError("expected NAME: VALUE")
+    return name.strip(), value.strip()
+
+
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Call a session recording server and play speech.")
@@ -345,6 +362,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--audio", nargs="+", type=Path, default=AUDIO, metavar="WAV",
                         help="one file a stream: mono, 8 kHz, 16-bit PCM or G.711")  # fmt: skip
     parser.add_argument("--codec", choices=tuple(PAYLOAD_TYPES), default="PCMU")
+    parser.add_argument("--parties", nargs="+", default=[], metavar="AOR",
+                        help="who speaks on each stream, the caller first")  # fmt: skip
+    parser.add_argument("--header", action="append", default=[], type=_header,
+                        metavar="'NAME: VALUE'", help="one more header of the INVITE")  # fmt: skip
     parser.add_argument("--calls", type=int, default=1, help="how many calls")
     parser.add_argument("--rate", type=float, default=10.0, help="calls begun each second")
     parser.add_argument("--seconds", type=float, help="length of a call; default: of the audio")

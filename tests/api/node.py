@@ -15,7 +15,7 @@ import msgspec
 
 from api.server import ApiServer, Limits
 from api.services import Services
-from config.schema import Api, Config, Media, Storage
+from config.schema import Config, Media, Storage
 from media.engine import MediaEngine
 from siprec import sdp
 from siprec.rooms import Background, Rooms, opened
@@ -121,6 +121,7 @@ async def _started(
     background.spawn("writer", books.writer.run())
     background.spawn("courier", rooms.courier.run())
     keys = {role: await books.keys.add(f"{role} desk", role) for role in ROLES}
-    server = ApiServer(Api(listen="127.0.0.1:0"), rooms.services, limits)
+    api = msgspec.structs.replace(config.api, listen="127.0.0.1:0")
+    server = ApiServer(api, rooms.services, limits)
     await server.start()
     return Node(rooms.services, server, rooms.engine, folder, keys)

@@ -248,3 +248,21 @@ async def test_unusable_audio_is_told_before_calling(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="not a WAV file"):
             await run(command(recorder, "--audio", str(tmp_path / "x.wav")))
         assert recorder.requests == []
+
+
+async def test_the_command_line_says_who_speaks_and_what_else_the_invite_has() -> None:
+    async with FakeRecorder() as recorder:
+        words = ["--seconds", "0.1", "--parties", "sip:8675309@a.example", "sip:1234@b.example"]
+        words += ["--header", "X-ISR-UCID: dferi8dsmrt0gdk", "--header", "Subject:a: b"]
+        assert await run(parse_arguments([recorder.uri, *words])) == 0
+        invite = recorder.requests[0]
+    assert invite.first("x-isr-ucid") == "dferi8dsmrt0gdk"
+    assert invite.first("subject") == "a: b"
+    assert b'aor="sip:8675309@a.example"' in invite.body and b"ann@example.com" not in invite.body
+
+
+def test_a_header_without_a_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("X-ISR-UCID", ": 1"):
+        with pytest.raises(SystemExit):
+            parse_arguments(["sip:a@127.0.0.1", "--header", text])
+        assert "expected NAME: VALUE" in capsys.readouterr().err

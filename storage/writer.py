@@ -64,11 +64,26 @@ class CatalogWriter:
         """The newest state of a recording, None once it is stored."""
         return self._pending.get(recording_id)
 
-    async def stored(self, recording_id: str) -> None:
+    def waiting(self) -> list[Recording]:
+        """The newest states of all recordings that are not stored yet, in the order of storing."""
+        return [*self._pending.values()]
+
+    def number(self, recording_id: str) -> int:
+        """The number that the catalogue gave a recording, as long as it is not stored for good.
+
+        0: not known here.
+        """
+        pending = self._pending.get(recording_id)
+        return self._numbers.get(recording_id) or (pending.number if pending else 0)
+
+    async def stored(self, recording_id: str, *, hurry: bool = False) -> None:
         """Return once nothing of this recording is pending, however long the database is away.
 
-        Raises StorageError if its record is one that cannot be stored.
+        `hurry`: somebody waits, so store now what there is, without collecting any longer. Raises
+        StorageError if its record is one that cannot be stored.
         """
+        if hurry and recording_id in self._pending:
+            self._hurry.set()
         async with self._settled:
             await self._settled.wait_for(lambda: recording_id not in self._pending)
         if recording_id in self._refused:
@@ -92,6 +107,7 @@ class CatalogWriter:
             while self._pending:
                 await self._store()
             self._caught_up()
+            self._hurry.clear()  # who was in a hurry while this was being stored has it
             await self._pause(LINGER_S)
 
     async def _store(self) -> None:
@@ -131,7 +147,7 @@ class CatalogWriter:
             self._settled.notify_all()
 
     async def _pause(self, delay_s: float) -> bool:
-        """Let time pass; True if `drain` cut it short."""
+        """Let time pass; True if somebody in a hurry cut it short."""
         try:
             async with asyncio.timeout(delay_s):
                 await self._hurry.wait()

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from storage import writer as module
 from storage.catalog import Catalog
+from storage.database import Database
 from storage.records import (
     Recording,
     RecordingQuery,
@@ -44,9 +45,10 @@ async def test_what_is_put_is_stored(writer: CatalogWriter, catalog: Catalog) ->
     writer.put(recording())
     assert writer.pending == 1
     assert writer.get_pending("rec-0001") is not None
+    assert writer.waiting() == [recording()]
     async with running(writer):
         await writer.stored("rec-0001")
-    assert writer.pending == 0
+    assert writer.pending == 0 and writer.waiting() == []
     assert writer.get_pending("rec-0001") is None
     assert await catalog.get("rec-0001") == recording()
 
@@ -86,12 +88,16 @@ async def test_more_than_one_transaction_takes(
 
 
 class Notes(Catalog):
-    """Notes the order in which records are stored."""
+    """Notes the order in which records are stored, and how many at once."""
 
-    order: tuple[str, ...] = ()
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.order: tuple[str, ...] = ()
+        self.batches: list[int] = []
 
     async def save(self, *records: Recording) -> dict[str, int]:
         self.order += tuple(record.id for record in records)
+        self.batches.append(len(records))
         return await super().save(*records)
 
 
@@ -107,6 +113,91 @@ async def test_the_oldest_is_stored_first(
     async with running(writer):
         assert await writer.drain(10)
     assert notes.order == ("c", "a", "b")
+
+
+async def test_who_is_in_a_hurry_waits_for_nobody(
+    writer: CatalogWriter, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINGER_S", 3600.0)
+    async with running(writer):
+        for n in range(5):
+            writer.put(recording(f"r{n}"))
+            await writer.stored(f"r{n}", hurry=True)
+            assert (await catalog.get(f"r{n}")).id == f"r{n}"
+        writer.put(recording("patient"))
+        assert not await _comes(writer.stored("patient"))
+        await writer.stored("stored already", hurry=True)
+        await writer.stored("r0", hurry=True)
+        assert not await _comes(writer.stored("patient")), "there was nothing to hurry for"
+        writer.put(recording("r0", note="new"))
+        await writer.stored("r0", hurry=True)
+        assert not writer.pending, "what waits goes along"
+    assert (await catalog.get("r0")).note == "new"
+
+
+async def _comes(event: Awaitable[None]) -> bool:
+    """Whether it does before long."""
+    try:
+        await asyncio.wait_for(event, 0.2)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def test_many_in_a_hurry_share_transactions(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINGER_S", 3600.0)
+    notes = Notes(catalog._database)
+    writer = CatalogWriter(notes)
+    async with running(writer):
+        writer.put(recording("first"))
+        await writer.stored("first")
+        for n in range(200):
+            writer.put(recording(f"r{n}"))
+        await asyncio.gather(*(writer.stored(f"r{n}", hurry=True) for n in range(200)))
+    assert notes.batches == [1, 100, 100]
+
+
+async def test_a_hurry_that_is_over_hurries_nobody_later(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes while the record is already being stored."""
+    monkeypatch.setattr(module, "LINGER_S", 3600.0)
+    saving = HurriesWhileSaving(catalog._database)
+    saving.writer = writer = CatalogWriter(saving)
+    async with running(writer), asyncio.TaskGroup() as saving.callers:
+        writer.put(recording("r"))
+        await writer.stored("r")
+        writer.put(recording("r", note="new"))
+        assert not await _comes(writer.stored("r"))
+        await writer.stored("r", hurry=True)
+
+
+async def test_a_hurry_tries_a_database_again_that_was_away(
+    writer: CatalogWriter, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_DELAY_S", 3600.0)
+    failed = asyncio.Event()
+    monkeypatch.setattr(writer, "_fell_behind", lambda error: failed.set())
+    async with running(writer):
+        with locked(path):
+            writer.put(recording())
+            await failed.wait()
+        await writer.stored("rec-0001", hurry=True)
+
+
+class HurriesWhileSaving(Catalog):
+    """Somebody is in a hurry for a record that is being stored."""
+
+    writer: CatalogWriter
+    callers: asyncio.TaskGroup
+
+    async def save(self, *records: Recording) -> dict[str, int]:
+        for record in records:
+            self.callers.create_task(self.writer.stored(record.id, hurry=True))
+        await asyncio.sleep(0.01)
+        return await super().save(*records)
 
 
 class PutsWhileSaving(Catalog):
@@ -146,14 +237,16 @@ async def test_a_number_once_given_is_shown_with_every_later_state(
     saving.writer = writer = CatalogWriter(saving)
     await catalog.save(recording("first"))
     writer.put(recording("r", number=0))
-    assert _pending_number(writer) == 0
+    assert _pending_number(writer) == writer.number("r") == writer.number("unheard of") == 0
     async with running(writer):
         await writer.stored("r")
+        assert writer.number("r") == (2 if status == "processing" else 0)
         assert saving.seen is not None
         assert saving.seen.number == 2, "the state put while the first one was being stored"
         writer.put(recording("r", number=0, status="partial"))
         known = 2 if status == "processing" else 0
         assert _pending_number(writer) == known, "kept as long as the recording may change"
+        assert writer.number("r") == known
         await writer.stored("r")
     assert (await catalog.get("r")).number == 2
     assert not writer._numbers

@@ -1,0 +1,15 @@
+"""Fixtures: `desk`, a whole recorder with FACE on it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.oracle_face.desk import Desk, open_desk
+
+
+@pytest.fixture
+async def desk(tmp_path: Path, migrated: Path) -> AsyncIterator[Desk]:
+    """A recorder with two tenants, their users, and FACE as it is by default."""
+    async with open_desk(tmp_path, migrated) as opened:
+        yield opened

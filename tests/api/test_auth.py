@@ -263,13 +263,47 @@ async def test_too_many_refusals_are_429_for_that_address_and_minute(
     clock = Clock()
     authenticator = Authenticator(keys, users, clock)
     token = await keys.add("desk", "control")
-    seen = [(await _refused(authenticator, "no")).status for _ in range(FAILURES_PER_MINUTE + 1)]
+    guesses = [f"no {number}" for number in range(FAILURES_PER_MINUTE + 1)]
+    seen = [(await _refused(authenticator, guess)).status for guess in guesses]
     assert seen == [401] * FAILURES_PER_MINUTE + [429]
     assert (await _refused(authenticator, "no")).headers["Retry-After"] == "61"
     assert (await _refused(authenticator, "no", "b")).status == 401
     assert await authenticator.admit(token, "a", "control")
     clock.now += 60
     assert (await _refused(authenticator, "no")).status == 401
+
+
+async def test_asking_again_and_asking_without_a_token_are_no_guesses(
+    authenticator: Authenticator,
+) -> None:
+    for token in (None, "ended", None, "ended elsewhere") * FAILURES_PER_MINUTE:
+        assert (await _refused(authenticator, token)).status == 401
+    guesses = [str(uuid4()) for _ in range(FAILURES_PER_MINUTE)]
+    seen = [(await _refused(authenticator, guess)).status for guess in guesses]
+    assert seen == [401] * (FAILURES_PER_MINUTE - 2) + [429] * 2
+    assert (await _refused(authenticator, "ended")).status == 429
+    assert (await _refused(authenticator, None)).status == 401
+
+
+def test_a_guess_counts_again_in_the_next_minute_and_from_elsewhere() -> None:
+    clock = Clock()
+    failures = Failures(1, clock)
+    assert [failures.add("a", guess) for guess in ("x", "x", "y")] == [0, 0, 61]
+    assert [failures.add("b", guess) for guess in ("x", "y")] == [0, 61]
+    clock.now += 60
+    assert [failures.add("a", guess) for guess in ("x", "y")] == [0, 61]
+
+
+def test_remembered_guesses_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.auth._GUESSES", 10)
+    failures = Failures(1000, Clock())
+    for number in range(100):
+        failures.add("a", str(number))
+        assert len(failures._guesses) <= 10
+    few = Failures(3, Clock())
+    for number in range(100):
+        few.add("a", str(number))
+    assert len(few._guesses) == 4
 
 
 def test_remembered_addresses_are_bounded() -> None:

@@ -71,12 +71,12 @@ async def put_entry(kind: str, call: Call[Any]) -> web.Response:
     entry = KINDS[kind](**{name: getattr(call.ask, name) for name in names})
     if key_of(entry) != key:
         detail = f"the path names {key!r}, the entry says that it is {key_of(entry)!r}"
-        raise ApiError(HTTPStatus.BAD_REQUEST, detail)
+        raise ApiError(HTTPStatus.CONFLICT, detail)
 
     def guard(entries: Entries) -> None:
         _admit(call.actor, entries, entries.by_key().get((kind, key)), entry)
 
-    with _refusals(HTTPStatus.BAD_REQUEST):
+    with _refusals():
         change = await call.services.directory.put(entry, guard)
     stored = call.services.directory.entries.by_key().get((kind, key), entry)
     return web.Response(
@@ -95,7 +95,7 @@ async def delete_entry(kind: str, call: Call[OneEntry]) -> None:
 
     # Who else names it is nobody's business in another account.
     detail = "" if call.actor.account == SYSTEM_ACCOUNT else "other entries name it"
-    with _refusals(HTTPStatus.CONFLICT, detail):
+    with _refusals(detail):
         await call.services.directory.remove(kind, key, guard)
 
 
@@ -181,14 +181,14 @@ def _not_there() -> Any:
 
 
 @contextmanager
-def _refusals(status: HTTPStatus, detail: str = "") -> Iterator[None]:
-    """What the directory refuses, as an answer: `status` for what contradicts other entries."""
+def _refusals(detail: str = "") -> Iterator[None]:
+    """What the directory refuses as a whole, as an answer (RFC 9110 section 9.3.4)."""
     try:
         yield
     except UnknownEntry:
         _not_there()
     except InvalidEntry as error:
-        raise ApiError(status, detail or str(error)) from None
+        raise ApiError(HTTPStatus.CONFLICT, detail or str(error)) from None
 
 
 def _place(key: str) -> tuple[bool, int, str]:
@@ -240,7 +240,7 @@ def _routes(kind: str, entry: type[nouns.Entry]) -> Iterator[Route[Any]]:
             _put_of(entry),
             entry,
             f"Add one of the {words}, or replace it whole",
-            (404, 408, 413, 415, 503),
+            (404, 408, 409, 413, 415, 503),
         ),
         (
             "delete",

@@ -228,6 +228,29 @@ async def test_what_is_put_comes_in_the_body_and_its_key_in_the_path(echo: Any) 
     assert (await echo("PUT", "/echo/a", data=b'{"size": 5}'))[0] == 415
 
 
+async def test_a_whole_number_is_one_however_it_is_written(echo: Any) -> None:
+    for written, size in ((b"5.0", 5), (b"5e0", 5), (b"-0.0", 0), (b"9007199254740992.0", 2**53)):
+        found = await echo("PUT", "/echo/a", data=b'{"size":%s}' % written, headers=JSON)
+        assert found == (200, {"key": "a", "size": size, "parts": []})
+    for written in (b"5.5", b"1e300", b"9007199254740994.0", b'"5.0"', b"[5.0]"):
+        status, detail = await echo("PUT", "/echo/a", data=b'{"size":%s}' % written, headers=JSON)
+        assert status == 400 and "Expected `int`" in detail
+
+
+def test_whole_numbers_are_found_in_lists_and_objects() -> None:
+    found = _json_object("application/json", b'{"a":[1.0,{"b":2.0}],"c":1.5}')
+    assert repr(found) == "{'a': [1, {'b': 2}], 'c': 1.5}"
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a":1,"a":1}', b'{"a":[{"b":1,"b":2}]}', b'{"a":1,"\\u0061":2}']
+)
+def test_a_field_that_is_there_twice_is_refused(body: bytes) -> None:
+    with pytest.raises(ApiError, match="twice") as caught:
+        _json_object("application/json", body)
+    assert caught.value.status == 400
+
+
 async def test_a_route_may_need_a_permission(echo: Any) -> None:
     status, detail = await echo("DELETE", "/echo/a", "control")
     assert (status, detail) == (403, "this needs the permission delete")

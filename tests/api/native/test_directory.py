@@ -217,21 +217,12 @@ async def test_a_put_replaces_the_whole_entry(filled: Node) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "detail"),
     [
-        ("accounts/300", {"number": 301}, "the path names '300', the entry says that it is '301'"),
-        ("users/ann@b", {"email": "eve@b", "account": 1}, "the path names 'ann@b', the entry"),
         ("accounts/300", {}, "Object missing required field `number`"),
         ("accounts/300", {"number": "300"}, "Expected `int`, got `str` - at `$.number`"),
         ("accounts/300", {"number": 300, "tenant": 1}, "Object contains unknown field `tenant`"),
         ("accounts/300", {"number": 300, "key": "1"}, "Object contains unknown field `key`"),
         ("users/a@b", {"email": "a@b", "account": 1, "role": "admin"}, "unknown field `role`"),
         ("users/a@b", {"email": "a@b", "account": 1, "password": "x"}, "unknown field `password`"),
-        ("routes/7", {"id": 7, "account": 9}, "routes 7: account 9 does not exist"),
-        ("routes/1", {"id": 1, "account": 100}, "routes 1: the default route keeps"),
-        (
-            "destinations/x",
-            {"name": "x", "event": "RECORDING_ENDED_EVENT", "url": "http://a:b@c/"},
-            "destinations x: url: a name or a password",
-        ),
         (
             "policies/p",
             {"name": "p", "event": "e", "actions": [{"type": "StopAudio", "path": "/"}]},
@@ -240,14 +231,40 @@ async def test_a_put_replaces_the_whole_entry(filled: Node) -> None:
         ("accounts/300?force=1", {"number": 300}, "Parameter `force` is not known"),
     ],
 )
-async def test_a_wrong_entry_is_400_and_says_why(
+async def test_what_is_no_entry_is_400_and_says_why(
     filled: Node, path: str, body: Any, detail: str
 ) -> None:
+    assert await _refused(filled, path, body, detail) == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "detail"),
+    [
+        ("accounts/300", {"number": 301}, "the path names '300', the entry says that it is '301'"),
+        ("users/ann@b", {"email": "eve@b", "account": 1}, "the path names 'ann@b', the entry"),
+        ("routes/7", {"id": 7, "account": 9}, "routes 7: account 9 does not exist"),
+        ("routes/1", {"id": 1, "account": 100}, "routes 1: the default route keeps"),
+        (
+            "destinations/x",
+            {"name": "x", "event": "RECORDING_ENDED_EVENT", "url": "http://a:b@c/"},
+            "destinations x: url: a name or a password",
+        ),
+    ],
+)
+async def test_an_entry_the_directory_cannot_hold_is_409_and_says_why(
+    filled: Node, path: str, body: Any, detail: str
+) -> None:
+    assert await _refused(filled, path, body, detail) == 409
+
+
+async def _refused(filled: Node, path: str, body: Any, detail: str) -> int:
+    """The status of a PUT that must be refused for `detail` and change nothing."""
     before = filled.services.directory.entries
     async with filled.client() as client:
         status, found = await ask(client, "PUT", path, body)
-    assert status == 400 and detail in found["detail"]
+    assert detail in found["detail"]
     assert filled.services.directory.entries == before
+    return status
 
 
 async def test_kinds_and_keys_that_are_none_are_not_found(filled: Node) -> None:
@@ -457,7 +474,7 @@ async def test_a_secret_goes_in_and_never_out(filled: Node) -> None:
         status, found = await ask(client, "PUT", "destinations/ones", body | {"secret": "new"})
         assert (status, found["secret"]) == (200, "***")
         assert filled.services.directory.entries.destinations["ones"].secret == "new"
-        assert (await ask(client, "PUT", "destinations/all", body | {"name": "all"}))[0] == 400
+        assert (await ask(client, "PUT", "destinations/all", body | {"name": "all"}))[0] == 409
 
 
 async def test_what_others_name_is_409_and_stays(filled: Node) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP server: all dialects on one listener, with what protects them.
+"""The HTTP or HTTPS server: all dialects on one listener, with what protects them.
 
 aiohttp by itself waits an hour for the head of a request and for ever for its body; `Limits` says
 how long we do. A peer that stops reading is cut off by the kernel (TCP_USER_TIMEOUT).
@@ -8,6 +8,7 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any
@@ -16,7 +17,7 @@ from weakref import WeakSet
 import msgspec
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from api import problem
 from api.auth import Authenticator, Failures
@@ -25,9 +26,12 @@ from api.health import Doctor, Health
 from api.native import events, login, routes, wire
 from api.openapi import document
 from api.oracle_face.routes import face
+from api.remote import client, networks
 from api.services import Services
+from api.tls import Secured
 from api.typed import ACTOR, Call, Endpoint, Nothing, Route
-from config.schema import Api
+from config.certificate import Certificate
+from config.schema import Api, ConfigError
 from siprec import __version__
 
 logger = structlog.get_logger(__name__)
@@ -44,6 +48,9 @@ HEADERS = {
 }
 """On every answer."""
 
+LOOK_S = 10.0
+"""Time between two looks whether the certificate was renewed."""
+
 ABORTED = 499
 """Logged as status when the client left before the answer was complete."""
 
@@ -53,7 +60,8 @@ class Limits:
     """What one peer may cost us."""
 
     head_s: float = 10.0
-    """For a whole request head to come, counted from the connection or the last answer."""
+    """For a whole request head to come, counted from the connection or the last answer; before
+    that, for the handshake of TLS."""
     body_s: float = 30.0
     """For the whole body to come."""
     stalled_s: float = 30.0
@@ -68,9 +76,20 @@ class Limits:
 class ApiServer:
     """The control interface on the address of `[api] listen`."""
 
-    def __init__(self, config: Api, services: Services, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        config: Api,
+        services: Services,
+        limits: Limits | None = None,
+        certificate: Certificate | None = None,
+    ) -> None:
+        """`certificate`: of an HTTPS server; None if `config` names none."""
+        if bool(config.certificate) != (certificate is not None):
+            raise ValueError("an HTTPS server needs its certificate, and no other one")
         self._config = config
         self._limits = limits or Limits()
+        self._certificate = certificate
+        self._secured: set[Secured] = set()
         self._doctor = Doctor(services)
         self._runner = web.AppRunner(
             self._application(services), shutdown_timeout=self._limits.stop_s
@@ -87,12 +106,15 @@ class ApiServer:
 
     @property
     def url(self) -> str:
-        """`http://HOST:PORT`."""
+        """`http://HOST:PORT` or `https://HOST:PORT`."""
         host, port = self.address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if self._certificate else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     async def start(self) -> None:
         """Listen. Raises OSError if the address cannot be had."""
+        if self._certificate and not self._certificate.is_valid(datetime.now(UTC)):
+            logger.warning("certificate_not_valid", ends=_day(self._certificate))
         await self._runner.setup()
         host, _, port = self._config.listen.rpartition(":")
         self._server = await asyncio.get_running_loop().create_server(
@@ -103,6 +125,23 @@ class ApiServer:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stalled_ms)
         await self._server.start_serving()
 
+    async def watch_certificate(self, every_s: float = LOOK_S) -> None:
+        """Take over a renewed certificate for new connections, for the life of the process.
+
+        One that cannot be used is logged once. Returns at once if there is none to watch.
+        """
+        told = ""
+        while self._certificate:
+            await asyncio.sleep(every_s)
+            try:
+                if await asyncio.to_thread(self._certificate.renew, datetime.now(UTC)):
+                    logger.info("certificate_renewed", ends=_day(self._certificate))
+                told = ""
+            except ConfigError as error:
+                if str(error) != told:
+                    logger.error("certificate_not_renewed", error=str(error))
+                told = str(error)
+
     async def stop(self) -> None:
         """Stop listening, close event streams, let requests in progress end."""
         if self._server:
@@ -111,7 +150,8 @@ class ApiServer:
         await self._doctor.close()
 
     def _application(self, services: Services) -> web.Application:
-        app = web.Application(middlewares=[_guarded], client_max_size=self._limits.body_bytes)
+        middlewares = [_from_client(self._config.proxies), _guarded]
+        app = web.Application(middlewares=middlewares, client_max_size=self._limits.body_bytes)
         app[events.OPEN] = WeakSet()
         app[login.FAILURES] = logins = Failures(login.FAILURES_PER_MINUTE)
         app.on_shutdown.append(events.close_all)
@@ -129,9 +169,10 @@ class ApiServer:
 
     def _connection(self) -> asyncio.BaseProtocol:
         server = self._runner.server
-        if server is None or len(server.connections) >= self._limits.connections:
+        open_now = self._secured if self._certificate else server.connections if server else ()
+        if server is None or len(open_now) >= self._limits.connections:
             return _Turned()
-        return _Connection(
+        connection = _Connection(
             server,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=self._limits.head_s,
@@ -139,6 +180,11 @@ class ApiServer:
             auto_decompress=False,
             access_log=None,  # type: ignore[arg-type]  # documented: None turns it off
         )
+        if self._certificate is None:
+            return connection
+        handshake_s, shutdown_s = self._limits.head_s, self._limits.stalled_s
+        context = self._certificate.context
+        return Secured(connection, context, handshake_s, shutdown_s, self._secured)
 
 
 class _Turned(asyncio.Protocol):
@@ -179,6 +225,19 @@ class _Connection(web.RequestHandler):
         return await super().finish_response(request, resp, start_time)
 
 
+def _from_client(proxies: Sequence[str]) -> Middleware:
+    """What makes `remote` of a request its client, for all who read it from there on."""
+    believed = networks(proxies)
+
+    @web.middleware
+    async def from_client(request: web.Request, handler: Handler) -> web.StreamResponse:
+        peer = request.remote or ""
+        remote = client(peer, request.headers.getall("X-Forwarded-For", []), believed)
+        return await handler(request if remote == peer else request.clone(remote=remote))
+
+    return from_client
+
+
 @web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every failure into a problem, and write one log line for every request."""
@@ -211,6 +270,10 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
             raise ConnectionResetError("the answer has begun") from error
         respond: Faults = request.get(FAULTS, problem.answer)
         return respond(error, _path(request))
+
+
+def _day(certificate: Certificate) -> str:
+    return f"{certificate.not_after:%Y-%m-%d}"
 
 
 def _path(request: web.BaseRequest) -> str:

@@ -5,14 +5,18 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import structlog
 from aiohttp import ClientSession, WSMsgType
 from structlog.testing import capture_logs
 
+from api.auth import FAILURES_PER_MINUTE
+from api.native import login
 from api.server import HEADERS, ApiServer, Limits
 from config.schema import Api
 from tests.api.node import Node, running
@@ -220,3 +224,80 @@ async def test_an_address_in_use_is_an_oserror(node: Node) -> None:
     await taken.stop()
     with pytest.raises(RuntimeError):
         _ = taken.address
+
+
+PROXIED = Api(listen="127.0.0.1:0", proxies=["127.0.0.0/8", "10.0.0.0/8"])
+
+
+@pytest.fixture
+async def proxied(calling: Node) -> AsyncIterator[Node]:
+    """A node that believes proxies on this machine."""
+    server = ApiServer(PROXIED, calling.services)
+    await server.start()
+    yield replace(calling, server=server)
+    await server.stop()
+
+
+def _from(address: str) -> dict[str, str]:
+    return {"X-Forwarded-For": f"6.6.6.6, {address}, 10.0.0.7"}
+
+
+async def test_behind_a_proxy_the_client_is_whom_the_proxy_names(proxied: Node) -> None:
+    await proxied.stored()
+    url = "/srs/v1/recordings/r1"
+    with capture_logs() as lines:
+        async with proxied.client() as client:
+            async with client.post(url, json={"note": "n"}, headers=_from("192.0.2.7")) as response:
+                assert response.status == 200
+            async with client.ws_connect("/srs/v1/events", headers=_from("192.0.2.8")) as stream:
+                await proxied.call()
+                assert "call-1@src" in await stream.receive_str(timeout=PATIENCE_S)
+            async with client.get("/nothing", headers=_from("2001:db8::9")) as response:
+                assert response.status == 404
+            async with client.get(f"{url}/media", headers={"X-Forwarded-For": "?"}) as response:
+                assert await response.read() == bytes(range(256))
+        await proxied.server.stop()
+    seen = [
+        (r["remote"], r["status"], r["actor"], r["path"]) for r in lines if r["event"] == "request"
+    ]
+    assert sorted(seen) == [
+        ("127.0.0.1", 200, "admin desk", f"{url}/media"),
+        ("192.0.2.7", 200, "admin desk", url),
+        ("192.0.2.8", 101, "admin desk", "/srs/v1/events"),
+        ("2001:db8::9", 404, "", "/nothing"),
+    ]
+
+
+async def _refused(node: Node, address: str, times: int) -> list[int]:
+    """What somebody at `address` gets for keys that nobody has."""
+    statuses = []
+    async with node.client(None) as client:
+        for _ in range(times):
+            headers = {"Authorization": f"Bearer srs_{uuid4()}", **_from(address)}
+            async with client.get("/srs/v1/sessions", headers=headers) as response:
+                statuses.append(response.status)
+    return statuses[-2:]
+
+
+async def test_behind_a_proxy_each_client_has_its_own_failures(proxied: Node) -> None:
+    assert await _refused(proxied, "192.0.2.7", FAILURES_PER_MINUTE + 1) == [401, 429]
+    assert await _refused(proxied, "192.0.2.8", 2) == [401, 401]
+    assert await _refused(proxied, "192.0.2.7", 2) == [429, 429]
+
+
+async def test_who_is_no_proxy_cannot_be_somebody_else(node: Node) -> None:
+    with capture_logs() as lines:
+        assert await _refused(node, "192.0.2.7", FAILURES_PER_MINUTE + 1) == [401, 429]
+        assert await _refused(node, "192.0.2.8", 2) == [429, 429]
+    assert {line["remote"] for line in lines if line["event"] == "request"} == {"127.0.0.1"}
+
+
+async def test_who_is_no_proxy_cannot_guess_passwords_under_many_addresses(node: Node) -> None:
+    statuses = []
+    async with node.client(None) as client:
+        for number in range(login.FAILURES_PER_MINUTE + 1):
+            ask = {"email": f"user{number}@example.com", "password": "wrong"}
+            headers = _from(f"192.0.2.{number}")
+            async with client.post("/srs/v1/login", json=ask, headers=headers) as response:
+                statuses.append(response.status)
+    assert statuses == [401] * login.FAILURES_PER_MINUTE + [429]

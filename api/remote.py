@@ -1,0 +1,57 @@
+"""Whose request it is: the peer, or whom a reverse proxy that is believed names in its place."""
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Network = IPv4Network | IPv6Network
+
+_Address = IPv4Address | IPv6Address
+_WITH_PORT = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?|([^:\[\]]+):[0-9]{1,5}")
+
+
+def networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """Networks of a configuration. Raises ValueError."""
+    return tuple(map(ip_network, texts))
+
+
+def client(peer: str, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
+    """The address a request comes from.
+
+    `peer`: address of the other end; `forwarded`: its headers X-Forwarded-For. Each proxy adds at
+    the right end whom it got the request from, so what is left of the first stranger is worth
+    nothing. Who is no proxy is not listened to, and what is not understood is left to the peer.
+    """
+    here = _address(peer)
+    if here is None or not _within(here, proxies):
+        return peer
+    for entry in reversed(",".join(forwarded).split(",")):
+        if not (text := entry.strip()):
+            continue
+        address = _address(_bare(text))
+        if address is None:
+            return peer
+        if not _within(address, proxies):
+            return str(address)
+    return peer
+
+
+def _bare(text: str) -> str:
+    """Without the port, and without the brackets."""
+    found = _WITH_PORT.fullmatch(text)
+    return found[1] or found[2] if found else text
+
+
+def _address(text: str) -> _Address | None:
+    """None for what is none. A scope (`%eth0`) says nothing to others than its sender."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv4Address):
+        return address
+    return None if address.scope_id else address.ipv4_mapped or address
+
+
+def _within(address: _Address, proxies: Sequence[Network]) -> bool:
+    return any(address in network for network in proxies)

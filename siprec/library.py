@@ -7,7 +7,7 @@ needed for a pause.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,9 +22,10 @@ from siprec import conversion, criteria, logbook
 from siprec.archive import Archive, Spawn
 from siprec.conversion import Conversions, Converter
 from siprec.expiry import Expiry
-from siprec.feed import EventFeed, FeedEvent
+from siprec.feed import EventFeed, FeedEvent, Subscription
+from siprec.finder import Finder, Keep
 from siprec.logbook import Changes, InvalidChange
-from siprec.session import SYSTEM, Actor, NotFinished
+from siprec.session import SYSTEM, Actor, ConversionTimeout, NotFinished
 from storage import retention
 from storage.blobs.base import BlobStore
 from storage.catalog import Catalog
@@ -45,9 +46,6 @@ from storage.retention import RetentionPlan
 from storage.writer import CatalogWriter
 
 logger = structlog.get_logger(__name__)
-
-PATIENCE_S = 2.0
-"""How long a request waits for a catalogue that is behind."""
 
 Annotate = Callable[[str, Changes, Actor], Recording | None]
 Edit = Callable[[Recording], Recording]
@@ -76,6 +74,7 @@ class Library:
         self._blobs = blobs
         self._feed = feed
         self._directory = directory
+        self._finder = Finder(archive, catalog, writer, self)
         self._expiry = Expiry(config.retention, self)
         self._turns = WeakValueDictionary[str, asyncio.Lock]()
         self._naming = asyncio.Lock()
@@ -85,12 +84,14 @@ class Library:
         """Changes an open recording; None if it is not open. Set to `Recorder.annotate`."""
         self.live: Callable[[str], Recording | None] = lambda recording_id: None
         """An open recording as of now; None if it is not open. Set to `Recorder.open_recording`."""
+        self.open: Callable[[], Iterable[Recording]] = lambda: ()
+        """Open recordings as of now. Set to `Recorder.open_recordings`."""
 
     # find and fetch
 
     async def get(self, recording_id: str, actor: Actor = SYSTEM) -> Recording:
         """The newest state of a recording. Raises UnknownRecording, StorageUnavailable."""
-        found = self._in_memory(recording_id) or await self._catalog.get(recording_id)
+        found = await self._finder.get(recording_id)
         if not actor.sees(found.account, found.route):
             raise UnknownRecording(recording_id)
         return found
@@ -103,20 +104,53 @@ class Library:
         """
         narrowed = criteria.narrowed(query, actor, self._directory.entries)
         page = await self._catalog.find(narrowed)
-        return Page(tuple(map(self._as_of_now, page.items)), page.next)
+        return Page(tuple(map(self._finder.as_of_now, page.items)), page.next)
 
-    def _in_memory(self, recording_id: str) -> Recording | None:
-        """The newest state of a recording that the catalogue may not have yet."""
-        return (
-            self.live(recording_id)
-            or self._archive.unfinished.get(recording_id)
-            or self._writer.get_pending(recording_id)
-        )
+    async def match(
+        self, query: RecordingQuery, actor: Actor = SYSTEM, keep: Keep = lambda row: True
+    ) -> list[Recording]:
+        """Up to `query.limit` recordings that match and that `keep` keeps, wherever they are.
 
-    def _as_of_now(self, row: Recording) -> Recording:
-        """A row of the catalogue in its newest state. What is finished seldom has a newer one."""
-        newest = self._writer.get_pending(row.id) if row.is_finished else self._in_memory(row.id)
-        return replace(newest, number=row.number) if newest else row
+        Each once and in its newest state: open ones first, and the oldest first. The limit may be
+        any from 1; the query's cursor and order do not count. Raises InvalidQuery, as `find` does,
+        StorageUnavailable.
+        """
+        narrowed = criteria.narrowed(query, actor, self._directory.entries)
+        return await self._finder.match(narrowed, keep)
+
+    async def booked(self, recording_id: str) -> Recording:
+        """A recording, with its number, once the catalogue has what is its newest state now.
+
+        Raises UnknownRecording, StorageUnavailable after two seconds, StorageError if that state
+        cannot be stored.
+        """
+        return await self._finder.booked(recording_id)
+
+    async def finished(self, recording_id: str, actor: Actor = SYSTEM) -> Recording:
+        """The recording once its files are made.
+
+        Raises UnknownRecording, NotFinished (it is still open), ConversionTimeout (the work goes
+        on), StorageUnavailable.
+        """
+        until = asyncio.get_running_loop().time() + conversion.LIMIT_S
+        with self._feed.subscribe() as events:
+            while not (row := await self.get(recording_id, actor)).is_finished:
+                if row.status == "recording":
+                    raise NotFinished(f"recording {recording_id} is {row.status}")
+                try:
+                    async with asyncio.timeout_at(until):
+                        await _news(events, recording_id)
+                except TimeoutError as error:
+                    raise ConversionTimeout(f"recording {recording_id} is {row.status}") from error
+            return row
+
+    async def free_name(self, filename: str, started_at: datetime, recording_id: str = "") -> str:
+        """`filename`, or the first of `name-1.wav`, `name-2.wav`, … that is free in its folder.
+
+        Free is what no other recording that began in the same minute bears, whatever its case. At
+        most 200 characters; not held for whoever asks. A catalogue that is away has no names.
+        """
+        return await self._finder.free_name(filename, started_at, recording_id)
 
     # change
 
@@ -136,11 +170,11 @@ class Library:
 
     async def _annotate(self, row: Recording, changes: Changes, actor: Actor) -> Recording:
         if live := self.annotate_live(row.id, changes, actor):
-            return live
+            return self._finder.numbered(live)
         now = datetime.now(UTC)
         found = await self._change(row.id, lambda row: logbook.changed(row, changes, now, actor))
         self._publish("recording.changed", found, actor.name)
-        return found
+        return self._finder.numbered(found)
 
     def _check_changes(self, row: Recording, changes: Changes) -> None:
         """Raises InvalidChange for what the directory or the state of the recording forbids."""
@@ -156,15 +190,8 @@ class Library:
     async def _check_name(self, row: Recording, filename: str) -> None:
         """Raises NameTaken if another recording of the same folder is called so."""
         name = logbook.wav_name(filename)
-        folder = logbook.directory_of(row)
-        unfinished = (
-            other
-            for other in self._archive.unfinished.values()
-            if other.id != row.id and logbook.directory_of(other) == folder
-        )
-        if any(other.filename.casefold() == name.casefold() for other in unfinished) or (
-            await self._catalog.is_taken(name, row.started_at, row.id)
-        ):
+        if await self._finder.is_taken(name, row.started_at, row.id):
+            folder = logbook.directory_of(row)
             raise NameTaken(f"filename: {folder} has a recording {name} already")
 
     def _turn(self, recording_id: str) -> asyncio.Lock:
@@ -184,18 +211,10 @@ class Library:
         if known := self._writer.get_pending(recording_id):
             wanted = _edited(known, edit)
             if wanted is not known:
-                await self._store(wanted)
+                self._writer.put(wanted)  # after an earlier state that waits for it
+                await self._finder.stored(recording_id)
             return wanted
         return await self._catalog.change(recording_id, lambda row: _edited(row, edit))
-
-    async def _store(self, recording: Recording) -> None:
-        """Have a state in the catalogue on return, after an earlier one that waits for it."""
-        self._writer.put(recording)
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                await self._writer.stored(recording.id)
-        except TimeoutError as error:
-            raise StorageUnavailable("the catalogue is behind") from error
 
     # convert
 
@@ -324,6 +343,14 @@ class Library:
                 recording.route,
             )
         )
+
+
+async def _news(events: Subscription, recording_id: str) -> None:
+    """Return once something happened to the recording, or may have."""
+    async for event in events:
+        if event.recording_id == recording_id or events.missed:
+            events.missed = 0
+            return
 
 
 def _edited(row: Recording, edit: Edit) -> Recording:

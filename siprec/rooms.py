@@ -172,6 +172,7 @@ def _rooms(
     recorder.journal.on_occurrence = dispatcher.tell
     archive.on_recovered = lambda row: dispatcher.tell(Occurrence(ENDED, datetime.now(UTC), row))
     library.live, library.annotate_live = recorder.open_recording, recorder.annotate
+    library.open = recorder.open_recordings
     services = Services(
         recorder,
         library,

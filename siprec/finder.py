@@ -1,0 +1,222 @@
+"""Finder: recordings wherever they are: open, being rendered, on the way to the catalogue, stored.
+
+Whoever has a recording last has its newest state: the recorder while it is open, the archive until
+its files are made, the writer until the catalogue has it. Counterpart: `siprec.library`, which says
+who may see and change them.
+"""
+
+import asyncio
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import Protocol
+from unicodedata import normalize
+
+from siprec.archive import Archive
+from siprec.criteria import predicate
+from storage.catalog import LIMIT, Catalog
+from storage.records import InvalidQuery, Recording, RecordingQuery, StorageUnavailable
+from storage.text import FILE_NAME_CHARACTERS, plain
+from storage.writer import CatalogWriter
+
+PATIENCE_S = 2.0
+"""How long a request waits for a catalogue that is behind."""
+GROWTH = 4
+"""How much longer each page of the catalogue is than the one before: most first ones do."""
+TRIES = 1000
+"""How many numbers a file name is tried with."""
+
+Keep = Callable[[Recording], bool]
+"""Whether a recording that meets a query is wanted."""
+
+
+class Desk(Protocol):
+    """Where open recordings are told of: the library, once it knows the recorder."""
+
+    live: Callable[[str], Recording | None]
+    open: Callable[[], Iterable[Recording]]
+
+
+class Finder:
+    """Knows of every recording its newest state, and its number as soon as it has one."""
+
+    def __init__(
+        self, archive: Archive, catalog: Catalog, writer: CatalogWriter, desk: Desk
+    ) -> None:
+        self._archive = archive
+        self._catalog = catalog
+        self._writer = writer
+        self._desk = desk
+
+    # one
+
+    async def get(self, recording_id: str) -> Recording:
+        """The newest state of a recording. Raises UnknownRecording, StorageUnavailable."""
+        return self.in_memory(recording_id) or await self._catalog.get(recording_id)
+
+    def in_memory(self, recording_id: str) -> Recording | None:
+        """The newest state of a recording that the catalogue may not have yet."""
+        found = (
+            self._desk.live(recording_id)
+            or self._archive.unfinished.get(recording_id)
+            or self._writer.get_pending(recording_id)
+        )
+        return self.numbered(found) if found else None
+
+    def as_of_now(self, row: Recording) -> Recording:
+        """A row of the catalogue in its newest state. What is finished seldom has a newer one."""
+        newest = self._writer.get_pending(row.id) if row.is_finished else self.in_memory(row.id)
+        return replace(newest, number=row.number) if newest else row
+
+    def numbered(self, recording: Recording) -> Recording:
+        """`recording` with its number if that is known."""
+        number = self._number(recording)
+        return recording if recording.number == number else replace(recording, number=number)
+
+    def _number(self, recording: Recording) -> int:
+        return self._writer.number(recording.id) or recording.number
+
+    async def booked(self, recording_id: str) -> Recording:
+        """A recording, with its number, once the catalogue has the state that is the newest now.
+
+        Raises UnknownRecording, StorageUnavailable after `PATIENCE_S`, StorageError if that state
+        cannot be stored.
+        """
+        await self.stored(recording_id)
+        found = self.in_memory(recording_id)
+        if found and found.number:
+            return found
+        return self.as_of_now(await self._catalog.get(recording_id))
+
+    async def stored(self, recording_id: str) -> None:
+        """Return once nothing of this recording is on the way to the catalogue any more.
+
+        Raises StorageUnavailable after `PATIENCE_S`, StorageError for what cannot be stored.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._writer.stored(recording_id, hurry=True)
+        except TimeoutError as error:
+            raise StorageUnavailable("the catalogue is behind") from error
+
+    # many
+
+    async def match(self, query: RecordingQuery, keep: Keep) -> list[Recording]:
+        """Up to `query.limit` recordings that meet `query` and are kept, each in its newest state.
+
+        Open ones first, and the oldest first; the query's cursor and order do not count. Raises
+        InvalidQuery, StorageUnavailable.
+        """
+        if query.limit < 1:
+            raise InvalidQuery(f"limit: {query.limit} is less than 1")
+        meets = predicate(query)
+        # Before the catalogue is asked: what leaves memory meanwhile is in neither twice nor never.
+        known = {row.id: row for row in self._newest()}
+        found = self._hits(query, known.values())
+        stored: list[Recording] = []
+        asked = replace(query, limit=min(query.limit, LIMIT), cursor=None, oldest_first=True)
+        async for rows in self._pages(asked):
+            stored += (row for row in rows if row.id not in known and keep(row))
+            if len(stored) >= query.limit:
+                break
+        newest = chain(
+            (self.in_memory(row.id) or row for row in found), map(self.as_of_now, stored)
+        )
+        return sorted((row for row in newest if meets(row) and keep(row)), key=_rank)[: query.limit]
+
+    def _newest(self) -> Iterator[Recording]:
+        """All recordings that the catalogue may not have yet; of several states of one, the newest
+        comes last.
+        """
+        yield from self._writer.waiting()
+        yield from self._archive.unfinished.values()
+        yield from self._desk.open()
+
+    def _hits(self, query: RecordingQuery, rows: Iterable[Recording]) -> list[Recording]:
+        """Those of the rows that meet the query, with their numbers: few rows are given theirs."""
+        meets = predicate(replace(query, number=None))
+        return [
+            self.numbered(row)
+            for row in rows
+            if query.number in {None, self._number(row)} and meets(row)
+        ]
+
+    async def _pages(self, query: RecordingQuery) -> AsyncIterator[tuple[Recording, ...]]:
+        """All that the catalogue has; each page but the first is longer than the one before."""
+        while True:
+            page = await self._catalog.find(query)
+            yield page.items
+            if page.next is None:
+                return
+            query = replace(query, cursor=page.next, limit=min(GROWTH * query.limit, LIMIT))
+
+    # names
+
+    async def is_taken(self, filename: str, started_at: datetime, but_id: str) -> bool:
+        """Whether another recording of the same folder bears this file name.
+
+        Names that differ in case only, or in how letters are composed, count as the same. Raises
+        StorageUnavailable.
+        """
+        return _folded(filename) in self._names(started_at, but_id) or (
+            await self._catalog.is_taken(filename, started_at, but_id)
+        )
+
+    async def free_name(self, filename: str, started_at: datetime, recording_id: str) -> str:
+        """`filename`, or the first of `name-1.wav`, `name-2.wav`, … that nothing else bears.
+
+        A catalogue that is away counts as having no names.
+        """
+        stored: set[str] = set()
+        with suppress(StorageUnavailable):
+            if await self.is_taken(filename, started_at, recording_id):
+                stored = await self._stored_names(started_at, recording_id)
+        taken = stored | self._names(started_at, recording_id)
+        endings = ("", *(f"-{number}" for number in range(1, TRIES + 1)))
+        names = (_ended(filename, ending) for ending in endings)
+        last = f"-{(recording_id or secrets.token_hex(8))[:8]}"
+        return next((name for name in names if _folded(name) not in taken), _ended(filename, last))
+
+    def _names(self, started_at: datetime, but_id: str) -> set[str]:
+        """Names in the folder of recordings that the catalogue may not have yet, folded."""
+        first, end = _minute(started_at)
+        newest = {row.id: row for row in self._newest() if first <= row.started_at < end}
+        return {_folded(row.filename) for row in newest.values() if row.id != but_id}
+
+    async def _stored_names(self, started_at: datetime, but_id: str) -> set[str]:
+        first, end = _minute(started_at)
+        query = RecordingQuery(started_after=first, started_before=end, limit=LIMIT)
+        return {
+            _folded(row.filename)
+            async for rows in self._pages(query)
+            for row in rows
+            if row.id != but_id
+        }
+
+
+def _minute(at: datetime) -> tuple[datetime, datetime]:
+    """The span of the folder in which a recording is (`siprec.logbook.directory_of`)."""
+    first = at.astimezone(UTC).replace(second=0, microsecond=0)
+    return first, first + timedelta(minutes=1)
+
+
+def _folded(filename: str) -> str:
+    """What is equal of names that some file systems take for one."""
+    return normalize("NFC", plain(filename)).casefold()
+
+
+def _ended(filename: str, ending: str) -> str:
+    """`name.wav` as `name` with an ending, `.wav`; shortened where it would be too long."""
+    stem, dot, suffix = filename.rpartition(".")
+    room = FILE_NAME_CHARACTERS - len(ending + dot + suffix)
+    return f"{stem[:room]}{ending}{dot}{suffix}"
+
+
+def _rank(recording: Recording) -> tuple[bool, datetime, int]:
+    """Open ones first, then by age; those without a number are the newest of their time."""
+    is_open = recording.status == "recording"
+    return not is_open, recording.started_at, recording.number or sys.maxsize

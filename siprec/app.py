@@ -17,7 +17,8 @@ import click
 import structlog
 
 from api.server import ApiServer
-from config.schema import Config
+from config.certificate import Certificate
+from config.schema import Config, ConfigError
 from siprec import __version__, rooms
 from siprec.commands.common import CommandError
 from siprec.recorder import Recorder
@@ -79,11 +80,13 @@ async def _alone(
 
 async def _serve(config: Config, node: Rooms, background: Background) -> None:
     services, archive, recorder = node.services, node.archive, node.services.recorder
-    sip, http = SipServer(config.sip, recorder), ApiServer(config.api, services)
+    sip = SipServer(config.sip, recorder)
+    http = ApiServer(config.api, services, certificate=_certificate(config))
     stop = _signals()
     background.keep("sidecars", archive.write_notes)
     await _open_books(node.books)
     _follow(node, background)
+    background.keep("certificate", http.watch_certificate)
     leftovers = await archive.leftovers()
     recorder.paused_calls.load([*await archive.ended_paused(), *leftovers], datetime.now(UTC))
     await node.engine.start()
@@ -101,6 +104,16 @@ async def _serve(config: Config, node: Rooms, background: Background) -> None:
         await http.stop()
         await node.engine.close()
         await background.stop()
+
+
+def _certificate(config: Config) -> Certificate | None:
+    """That of the control interface, None for plain HTTP. Raises CommandError."""
+    if not config.api.certificate:
+        return None
+    try:
+        return Certificate(config.api, Path(config.storage.spool), datetime.now(UTC))
+    except ConfigError as error:
+        raise CommandError(str(error)) from None
 
 
 def _follow(node: Rooms, background: Background) -> None:

@@ -5,16 +5,21 @@ import resource
 import shutil
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
-from config.schema import Config
+from config.certificate import RENEW_BEFORE, Loaded, kept, read
+from config.schema import SELF_SIGNED, Config, ConfigError
 from storage.database import Database
+from storage.directory import Directory
 from storage.records import StorageError
 from storage.tables import SCHEMA
+from storage.users import Users
 
 FILES_PER_STREAM = 4
 """RTP and RTCP socket, each open in the control and in the media process."""
@@ -41,6 +46,7 @@ async def check(config: Config) -> int:
     checks: list[tuple[str, Callable[[], str]]] = [
         *((f"SIP {url}", partial(_listener, url)) for url in config.sip.listen),
         (f"API {config.api.listen}", lambda: _bind(socket.SOCK_STREAM, config.api.listen)),
+        ("API encryption", lambda: _encryption(config, datetime.now(UTC))),
         ("RTP ports", lambda: _rtp(config)),
         ("open files", lambda: _open_files(config)),
         ("spool", lambda: _folder(Path(config.storage.spool))),
@@ -48,6 +54,8 @@ async def check(config: Config) -> int:
     ]
     results = [_report(name, probe) for name, probe in checks]
     results.append(await _database(config))
+    if config.api.dialects.face and results[-1]:
+        await _face(config)
     return 0 if all(results) else 1
 
 
@@ -82,6 +90,41 @@ def _bind(kind: socket.SocketKind, address: str) -> str:
                 "this machine?"
             ) from error
     return "free"
+
+
+def _encryption(config: Config, now: datetime) -> str:
+    api = config.api
+    if not api.certificate:
+        return _in_clear(config)
+    made_here = api.certificate == SELF_SIGNED
+    path = kept(Path(config.storage.spool)) if made_here else Path(api.certificate)
+    if made_here and not path.exists():
+        return "a self-signed certificate, to be made by the start"
+    try:
+        loaded = read(path, Path(api.key) if api.key else None)
+    except ConfigError as error:
+        raise Problem(str(error)) from None
+    if made_here:
+        return f"{path}, self-signed, renewed by itself"
+    return _validity(path, loaded, now)
+
+
+def _in_clear(config: Config) -> str:
+    host = urlsplit(f"//{config.api.listen}").hostname or ""
+    if host == "localhost" or ip_address(host).is_loopback:
+        return "none, and none is needed on this machine"
+    raise Caution("none: passwords and tokens travel in clear; name an [api] certificate")
+
+
+def _validity(path: Path, loaded: Loaded, now: datetime) -> str:
+    if now < loaded.not_before:
+        raise Caution(f"{path} begins only on {loaded.not_before:%Y-%m-%d}: clients refuse it")
+    if now > loaded.not_after:
+        raise Caution(f"{path} ended on {loaded.not_after:%Y-%m-%d}: clients refuse it, renew it")
+    days = (loaded.not_after - now).days
+    if loaded.not_after - now < RENEW_BEFORE:
+        raise Caution(f"{path} ends on {loaded.not_after:%Y-%m-%d}, in {days} days: renew it")
+    return f"{path}, until {loaded.not_after:%Y-%m-%d}"
 
 
 def _rtp(config: Config) -> str:
@@ -132,6 +175,30 @@ async def _database(config: Config) -> bool:
         folder = Path(config.storage.database.removeprefix("sqlite:///")).parent
         return _report("database", lambda: f"will be created in {_folder(folder)}")
     return _report("database", lambda: _schema(version))
+
+
+async def _face(config: Config) -> None:
+    """Say who could use FACE: it is on by default, and nobody need mind."""
+    count = await _api_users(config)
+    advice = "nobody can log in; add a user with `siprecd user add EMAIL --type api --account N`"
+    _report("FACE", lambda: f"{count} users of type api can log in" if count else advice)
+
+
+async def _api_users(config: Config) -> int:
+    """How many users FACE would let in."""
+    database = Database(config.storage.database)
+    try:
+        if await database.version() != SCHEMA:
+            return 0
+        directory = Directory(database)
+        users = Users(database, directory, config.users)
+        await directory.load()
+        await users.load()
+    finally:
+        await database.close()
+    now, entries = datetime.now(UTC), directory.entries.users.values()
+    able = (user for user in entries if user.type == "api" and user.enabled)
+    return sum(users.standing(user.email, now).has_password for user in able)
 
 
 def _advice(url: str, reason: str) -> str:

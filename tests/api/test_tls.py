@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, TCPConnector, WSMsgType
+from aiohttp import ClientConnectorCertificateError, ClientSession, TCPConnector, WSMsgType
 from structlog.testing import capture_logs
 
 from api.server import ApiServer, Limits
 from config.certificate import LIFETIME, Certificate, kept, self_signed
 from config.schema import SELF_SIGNED, Api
 from tests.api.node import Node
+from tests.e2e.srs import Srs
+from tests.siprec.test_cli import siprecd
 
 SHORT = Limits(head_s=0.5, body_s=0.2, stalled_s=0.5, stop_s=0.2)
-PATIENCE_S = 15
+PATIENCE_S = 30
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -279,3 +281,44 @@ async def test_https_is_never_plain_by_oversight(node: Node) -> None:
 async def test_without_a_certificate_there_is_nothing_to_watch(node: Node) -> None:
     async with asyncio.timeout(PATIENCE_S):
         await node.server.watch_certificate()
+
+
+async def test_the_process_makes_a_certificate_and_keeps_it(tmp_path: Path) -> None:
+    file = kept(tmp_path / "data/spool")
+    async with Srs(tmp_path, SRS_API_CERTIFICATE=SELF_SIGNED) as srs:
+        assert srs.url.startswith("https://")
+        async with srs.request("GET", "/srs/v1/sessions", ssl=trusting(file)) as response:
+            assert response.status == 200
+        made = file.read_bytes()
+        assert await srs.stop() == 0
+        await srs.start()
+        async with srs.request("GET", "/srs/v1/sessions", ssl=trusting(file)) as response:
+            assert response.status == 200
+    assert file.read_bytes() == made
+    assert "Traceback" not in srs.log()
+
+
+@pytest.mark.slow
+async def test_the_process_looks_for_a_renewed_certificate(tmp_path: Path) -> None:
+    file, now = tmp_path / "both.pem", datetime.now(UTC)
+    file.write_bytes(self_signed("127.0.0.1", now))
+    async with Srs(tmp_path, SRS_API_CERTIFICATE="both.pem") as srs:
+        async with srs.request("GET", "/health", ssl=trusting(file)) as response:
+            assert response.status == 200
+        (tmp_path / "new.pem").write_bytes(self_signed("127.0.0.1", now))
+        (tmp_path / "new.pem").replace(file)
+        fresh = trusting(file)
+
+        async def is_taken() -> bool:
+            with suppress(ClientConnectorCertificateError):
+                async with srs.request("GET", "/health", ssl=fresh) as response:
+                    return response.status == 200
+            return False
+
+        await until(is_taken)
+
+
+async def test_the_process_says_what_is_wrong_with_a_certificate(tmp_path: Path) -> None:
+    run = await asyncio.to_thread(siprecd, tmp_path, "serve", SRS_API_CERTIFICATE="none.pem")
+    assert run.returncode == 1
+    assert run.stderr == "siprecd: api.certificate: none.pem: no such file\n"

@@ -4,14 +4,24 @@ import asyncio
 import socket
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from config.schema import Api, Config, Media, Sip, Storage
+from config.certificate import LIFETIME, RENEW_BEFORE, kept, read, self_signed
+from config.schema import SELF_SIGNED, Api, Config, Dialects, Media, Sip, Storage
 from siprec.check import check
+from storage.database import Database
+from storage.directory import Directory
+from storage.entries import User
 from storage.tables import SCHEMA
+from storage.users import Users
 from tests.storage.postgres import Server
+
+HOUR = timedelta(hours=1)
+"""As much as a certificate made here begins before it is made."""
 
 
 @pytest.fixture
@@ -164,3 +174,119 @@ def test_a_narrow_port_range_is_a_caution(free: Config, capsys: pytest.CaptureFi
     config = Config(sip=free.sip, api=free.api, storage=free.storage, media=media)
     status, text = run(config, capsys)
     assert status == 0 and "caution  RTP ports: 5 streams at a time" in text
+
+
+def encrypted(free: Config, **api: str) -> Config:
+    """The set-up with another `[api]`."""
+    return msgspec.structs.replace(free, api=msgspec.structs.replace(free.api, **api))
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (timedelta(days=200), "ok       API encryption: {path}, until {day}\n"),
+        (RENEW_BEFORE + HOUR, "ok       API encryption: {path}, until {day}\n"),
+        (
+            RENEW_BEFORE - HOUR,
+            "caution  API encryption: {path} ends on {day}, in 29 days: renew it\n",
+        ),
+        (
+            -HOUR,
+            "caution  API encryption: {path} ended on {day}: clients refuse it, renew it\n",
+        ),
+    ],
+)
+def test_the_end_of_a_certificate_is_told(
+    free: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str], left: timedelta, said: str
+) -> None:
+    path = tmp_path / "both.pem"
+    path.write_bytes(self_signed("127.0.0.1", datetime.now(UTC) + left + HOUR - LIFETIME))
+    day = f"{read(path).not_after:%Y-%m-%d}"
+    status, text = run(encrypted(free, certificate=str(path)), capsys)
+    assert status == 0 and said.format(path=path, day=day) in text
+
+
+def test_a_certificate_of_tomorrow_is_a_caution(
+    free: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "both.pem"
+    path.write_bytes(self_signed("127.0.0.1", datetime.now(UTC) + timedelta(days=2)))
+    status, text = run(encrypted(free, certificate=str(path)), capsys)
+    assert status == 0 and f"caution  API encryption: {path} begins only on " in text
+
+
+def test_a_certificate_that_cannot_be_used_is_a_failure(
+    free: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, key = tmp_path / "leaf.pem", tmp_path / "key.pem"
+    path.write_bytes(self_signed("127.0.0.1", datetime.now(UTC)))
+    status, text = run(encrypted(free, certificate=str(tmp_path / "none.pem")), capsys)
+    said = f"FAILED   API encryption: api.certificate: {tmp_path}/none.pem: no such file"
+    assert status == 1 and said in text
+    key.write_bytes(self_signed("127.0.0.1", datetime.now(UTC)))
+    status, text = run(encrypted(free, certificate=str(path), key=str(key)), capsys)
+    assert status == 1 and f"{key}: is not the private key of the certificate" in text
+
+
+def test_a_self_signed_certificate_is_not_made_by_checking(
+    free: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = encrypted(free, certificate=SELF_SIGNED)
+    status, text = run(config, capsys)
+    assert status == 0
+    assert "ok       API encryption: a self-signed certificate, to be made by the start" in text
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    file = kept(tmp_path / "spool")
+    file.write_bytes(self_signed("127.0.0.1", datetime.now(UTC)))
+    status, text = run(config, capsys)
+    assert status == 0 and f"ok       API encryption: {file}, self-signed" in text
+
+
+@pytest.mark.parametrize(
+    ("listen", "said"),
+    [
+        ("127.0.0.1:0", "ok       API encryption: none, and none is needed on this machine"),
+        ("localhost:0", "ok       API encryption: none, and none is needed on this machine"),
+        ("[::1]:0", "ok       API encryption: none, and none is needed on this machine"),
+        ("0.0.0.0:0", "caution  API encryption: none: passwords and tokens travel in clear"),
+        ("[::]:0", "caution  API encryption: none: passwords and tokens travel in clear"),
+    ],
+)
+def test_passwords_in_clear_are_a_caution(
+    free: Config, capsys: pytest.CaptureFixture[str], listen: str, said: str
+) -> None:
+    status, text = run(encrypted(free, listen=listen), capsys)
+    assert status == 0 and said in text
+
+
+def test_who_could_use_face_is_told(
+    free: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = "ok       FACE: nobody can log in; add a user with `siprecd user add EMAIL --type api"
+    assert nobody in run(free, capsys)[1]
+
+    async def people(*users: tuple[str, str, bool, bool]) -> None:
+        database = Database(free.storage.database)
+        directory = Directory(database)
+        known = Users(database, directory, free.users)
+        await directory.load()
+        for email, kind, enabled, has_password in users:
+            entry = {"email": email, "account": 1, "type": kind, "enabled": enabled}
+            await directory.put(msgspec.convert(entry, User))
+            if has_password:
+                await known.set_password(email, "correct horse battery", datetime.now(UTC))
+        await database.close()
+
+    unable = [
+        ("admin@a.example", "admin", True, True),
+        ("tenant@a.example", "tenant", True, True),
+        ("disabled@a.example", "api", False, True),
+        ("new@a.example", "api", True, False),
+    ]
+    asyncio.run(people(*unable))
+    status, text = run(free, capsys)
+    assert status == 0 and nobody in text
+    asyncio.run(people(("api@a.example", "api", True, True)))
+    assert "ok       FACE: 1 users of type api can log in" in run(free, capsys)[1]
+    without = Api(listen="127.0.0.1:0", dialects=Dialects(face=False))
+    assert "FACE" not in run(msgspec.structs.replace(free, api=without), capsys)[1]

@@ -38,6 +38,8 @@ def _file(format: str) -> FileRecord:
 def _plain(id: str = "r1", **fields: Any) -> Recording:
     """A call without metadata, its WAV in the store."""
     given: dict[str, Any] = {
+        "session_id": "s1",
+        "call_id": "515@src",
         "status": "complete",
         "started_at": AT,
         "number": 673,
@@ -49,7 +51,7 @@ def _plain(id: str = "r1", **fields: Any) -> Recording:
         "ucid": "ucid-515",
         "files": (_file("wav"), _file("peaks")),
     }
-    return Recording(id, "s1", "515@src", **(given | fields))
+    return Recording(id, **(given | fields))
 
 
 def _video(number: int) -> SupplementalFile:
@@ -202,8 +204,8 @@ def test_a_recording_with_all_there_can_be() -> None:
 
 
 def test_a_recording_with_no_more_than_there_must_be() -> None:
-    row = _plain(ani="", dnis="", ucid="", ended_at=None, files=(), status="failed")
-    xml_text, json_text = _acknowledged(Shown(replace(row, call_id=""), is_missing=True))
+    row = _plain(call_id="", ani="", dnis="", ucid="", ended_at=None, files=(), status="failed")
+    xml_text, json_text = _acknowledged(Shown(row, is_missing=True))
     assert xml_text == (
         PROLOG + "<result><code>0</code><message>ACK</message><recording>"
         "<recordingId>673</recordingId><filename>callee-515.wav</filename>"
@@ -358,6 +360,17 @@ def test_a_list_of_matches() -> None:
         '"from":"1234","to":"8675309","start":"2026-07-19 16:21:45",'
         '"hasVideo":true}}]}}',
     )
+
+
+def test_a_match_without_a_value_has_no_element_for_it() -> None:
+    assert list(wire.match(_plain(call_id="", ucid=""))) == [
+        "recordingId",
+        "filename",
+        "from",
+        "to",
+        "start",
+        "hasVideo",
+    ]
 
 
 def test_a_list_that_is_too_long_is_cut_and_says_so() -> None:

@@ -86,22 +86,15 @@ class Finder:
         Raises UnknownRecording, StorageUnavailable after `PATIENCE_S`, StorageError if that state
         cannot be stored.
         """
-        await self.stored(recording_id)
-        found = self.in_memory(recording_id)
-        if found and found.number:
-            return found
-        return self.as_of_now(await self._catalog.get(recording_id))
-
-    async def stored(self, recording_id: str) -> None:
-        """Return once nothing of this recording is on the way to the catalogue any more.
-
-        Raises StorageUnavailable after `PATIENCE_S`, StorageError for what cannot be stored.
-        """
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self._writer.stored(recording_id, hurry=True)
         except TimeoutError as error:
             raise StorageUnavailable("the catalogue is behind") from error
+        found = self.in_memory(recording_id)
+        if found and found.number:
+            return found
+        return self.as_of_now(await self._catalog.get(recording_id))
 
     # many
 

@@ -211,9 +211,8 @@ class Library:
         if known := self._writer.get_pending(recording_id):
             wanted = _edited(known, edit)
             if wanted is not known:
-                self._writer.put(wanted)  # after an earlier state that waits for it
-                await self._finder.stored(recording_id)
-            return wanted
+                self._writer.put(wanted)
+            return await self._finder.booked(recording_id)
         return await self._catalog.change(recording_id, lambda row: _edited(row, edit))
 
     # convert

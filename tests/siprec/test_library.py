@@ -13,10 +13,11 @@ import pytest
 
 from media import spool
 from media.spec import Rendered
-from siprec.feed import FeedEvent
+from siprec import conversion
+from siprec.feed import CAPACITY, FeedEvent
 from siprec.logbook import Changes, InvalidChange, changed
-from siprec.session import Actor, NotFinished
-from storage import sidecar
+from siprec.session import Action, Actor, ConversionTimeout, NotFinished
+from storage import sidecar, writer
 from storage.entries import Route
 from storage.records import (
     FileRecord,
@@ -30,6 +31,7 @@ from storage.records import (
     UnknownFile,
     UnknownRecording,
 )
+from tests.api.node import Node
 from tests.siprec.shelves import ANN, BOB, ROUTED, STARTED, Shelf
 from tests.siprec.shelves import shelf as opened
 
@@ -149,6 +151,103 @@ async def test_only_what_the_directory_makes_searchable_is_searched_for(shelf: S
         await shelf.library.find(RecordingQuery(custom={"remark": "x"}), ANN)
 
 
+async def test_what_matches_is_what_one_may_see_and_search_for(shelf: Shelf) -> None:
+    await shelf.stored("r1", custom={"case": "1"})
+    await shelf.stored("r2", account=200, route=17, custom={"case": "1"})
+    live = shelf.ended("live", status="recording", route=8, custom={"case": "1"})
+    shelf.library.live, shelf.library.open = {"live": live}.get, lambda: [live]
+    query = RecordingQuery(custom={"case": "1"}, limit=1001)
+    for actor, expected in (
+        (ADMIN, ["live", "r1", "r2"]),
+        (ANN, ["live", "r1"]),
+        (BOB, ["r2"]),
+        (ROUTED, ["live"]),
+    ):
+        assert [row.id for row in await shelf.library.match(query, actor)] == expected
+    kept = await shelf.library.match(query, ANN, lambda row: row.status == "complete")
+    assert [row.id for row in kept] == ["r1"]
+    with pytest.raises(InvalidQuery, match="remark"):
+        await shelf.library.match(RecordingQuery(custom={"remark": "x"}), ADMIN)
+
+
+async def test_calls_of_the_recorder_are_found(node: Node) -> None:
+    """The library knows the recorder once the rooms are put together."""
+    library, recorder = node.services.library, node.services.recorder
+    first, second = await node.call("call-1"), await node.call("call-2")
+    assert first.recording and second.recording
+    both = [first.recording.id, second.recording.id]
+    found = await library.match(RecordingQuery(limit=9))
+    assert [(row.id, row.status) for row in found] == [(each, "recording") for each in both]
+    booked = [await library.booked(each) for each in both]
+    assert {row.number for row in booked} == {1, 2}
+    one = await library.match(RecordingQuery(number=booked[1].number))
+    assert [(row.id, row.number) for row in one] == [(both[1], booked[1].number)]
+    await recorder.control(first.id, Action.STOP, ADMIN)
+    found = await library.match(RecordingQuery(call_id="call-1"))
+    assert [(row.id, row.number) for row in found] == [(both[0], booked[0].number)]
+    assert found[0].status != "recording"
+    assert await library.free_name(second.recording.filename, second.recording.started_at) != (
+        second.recording.filename
+    )
+
+
+# finished
+
+
+async def test_one_waits_for_the_files_of_what_has_ended(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = _slowly(shelf, monkeypatch)
+    shelf.archive.finish(shelf.ended(), [])
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(shelf.library.finished("r1", ANN))
+        assert not (await asyncio.wait([waiting], timeout=0.1))[0]
+        go_on.set()
+    found = waiting.result()
+    assert (found.status, [file.format for file in found.files]) == ("complete", ["wav", "peaks"])
+    assert (await shelf.library.finished("r1", ANN)).files == found.files
+    with pytest.raises(UnknownRecording):
+        await shelf.library.finished("r1", BOB)
+
+
+async def test_an_event_that_was_missed_is_noticed(shelf: Shelf) -> None:
+    shelf.archive.take(shelf.ended())
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(shelf.library.finished("r1"))
+        await asyncio.sleep(0)
+        shelf.archive._book(replace(shelf.archive.unfinished["r1"], status="failed"))
+        for _ in range(CAPACITY):
+            shelf.feed.publish(FeedEvent("session.updated", datetime.now(UTC), recording_id="r2"))
+    assert waiting.result().status == "failed"
+
+
+async def test_one_does_not_wait_for_what_is_open_nor_for_ever(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = shelf.ended("live", status="recording")
+    shelf.library.live = {"live": live}.get
+    with pytest.raises(NotFinished):
+        await shelf.library.finished("live")
+    shelf.archive.take(shelf.ended())
+    monkeypatch.setattr(conversion, "LIMIT_S", 0.05)
+    with pytest.raises(ConversionTimeout):
+        await shelf.library.finished("r1")
+    assert not shelf.feed._subscriptions
+
+
+def _slowly(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Rendering waits for the event that is returned."""
+    go_on = asyncio.Event()
+    render = shelf.renderer.render
+
+    async def slow(*args: Any) -> Rendered:
+        await go_on.wait()
+        return await render(*args)
+
+    monkeypatch.setattr(shelf.renderer, "render", slow)
+    return go_on
+
+
 # change
 
 
@@ -257,6 +356,41 @@ async def test_changes_made_while_files_are_made_are_kept(
     assert await shelf.catalog.get("r1") == replace(found, number=1)
 
 
+async def test_a_recording_is_renamed_right_after_its_stop(node: Node) -> None:
+    """While the media process still reports, while files are made, and once they are."""
+    library, recorder = node.services.library, node.services.recorder
+    live = await node.call()
+    assert live.recording
+    recording_id = live.recording.id
+    async with asyncio.TaskGroup() as group:
+        group.create_task(recorder.control(live.id, Action.STOP, ADMIN))
+        await asyncio.sleep(0)
+        before = await library.update(recording_id, Changes(filename="a.wav"), ADMIN)
+        assert (before.status, before.filename) == ("processing", "a.wav")
+    renamed = await library.update(recording_id, Changes(filename="b", note="n"), ADMIN)
+    assert (renamed.filename, renamed.previous_filename) == ("b.wav", "a.wav")
+    booked = await library.booked(recording_id)
+    assert (booked.filename, booked.number) == ("b.wav", 1)
+    found = await library.finished(recording_id)
+    assert (found.filename, found.note, found.status) == ("b.wav", "n", "failed")
+    last = await library.update(recording_id, Changes(filename="c"), ADMIN)
+    assert (last.filename, last.previous_filename, last.number) == ("c.wav", "b.wav", 1)
+    stored = await node.services.catalog.get(recording_id)
+    assert (stored.filename, stored.note, stored.status) == ("c.wav", "n", "failed")
+
+
+async def test_a_change_waits_for_no_collecting(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LINGER_S", 3600.0)
+    row = await shelf.stored()
+    for note in ("first", "second"):
+        shelf.writer.put(replace(row, reason=note))
+        assert (await shelf.library.update("r1", Changes(note=note), ANN)).number == 1
+        stored = await shelf.catalog.get("r1")
+        assert (stored.reason, stored.note) == (note, note)
+
+
 async def test_a_change_to_an_unfinished_recording_outlives_the_process(shelf: Shelf) -> None:
     notes = asyncio.get_running_loop().create_task(shelf.archive.write_notes())
     shelf.archive.take(shelf.ended())
@@ -348,7 +482,8 @@ async def test_names_are_unique_in_a_folder_case_twins_included(shelf: Shelf) ->
     await shelf.stored("r2", filename="Taken.wav")
     await shelf.stored("r3", filename="other.wav", started_at=STARTED + timedelta(minutes=1))
     shelf.archive.take(shelf.ended("r4", filename="unfinished.wav"))
-    for name in ("Taken.wav", "taken", "TAKEN.WAV", "UNFINISHED.wav"):
+    shelf.library.open = lambda: [shelf.ended("r5", status="recording", filename="open.wav")]
+    for name in ("Taken.wav", "taken", "TAKEN.WAV", "UNFINISHED.wav", "Open"):
         with pytest.raises(NameTaken):
             await shelf.library.update("r1", Changes(filename=name, note="n"), ANN)
     assert (await shelf.library.get("r1")).note == ""

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 from lxml import etree
+from msgspec import structs
 from yarl import URL
 
 from config.schema import Api, Face, Sip
@@ -52,14 +53,16 @@ DIRECTORY: tuple[Entry, ...] = (
 
 
 class Call(RecordingClient):
-    """A live call; its metadata can carry extension data of the session."""
+    """A live call; its metadata can carry extension data of the session and of the caller."""
 
     extension = ""
+    caller_extension = ""
 
     def metadata(self) -> bytes:
         """The usual document, with `extension` inside the session."""
-        plain = super().metadata().decode()
-        return plain.replace("</session>", f"{self.extension}</session>", 1).encode()
+        text = super().metadata().decode()
+        text = text.replace("</session>", f"{self.extension}</session>", 1)
+        return text.replace("</participant>", f"{self.caller_extension}</participant>", 1).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +140,19 @@ class Desk:
     tokens: dict[str, str] = field(default_factory=dict)
 
     async def call(
-        self, ani: str = "1234", dnis: str = "8675309", ucid: str = "", extension: str = ""
+        self,
+        ani: str = "1234",
+        dnis: str = "8675309",
+        ucid: str = "",
+        extension: str = "",
+        caller_extension: str = "",
     ) -> LiveSession:
         """A new live call by SIPREC, from INVITE to ACK."""
         headers = [("X-ISR-UCID", ucid)] if ucid else []
         parties = [(f"sip:{ani}@soh.net", "Caller"), (f"sip:{dnis}@sh.net", "Agent")]
         frames = [[bytes([16 * n + 3]) * 160] * 500 for n in range(2)]
         call = Call(self.agent, frames, parties=parties, headers=headers)
-        call.extension = extension
+        call.extension, call.caller_extension = extension, caller_extension
         await self.stack.enter_async_context(call)
         await call.invite()
         live = next(s for s in self.node.services.recorder.sessions() if s.call_id == call.call_id)
@@ -215,7 +223,7 @@ async def open_desk(
     folder: Path, migrated: Path, face: Face | None = None, **sections: Any
 ) -> AsyncIterator[Desk]:
     """A recorder with `DIRECTORY`, its users with `PASSWORD`, its media process and SIP."""
-    sections["api"] = Api(face=face or Face())
+    sections["api"] = structs.replace(sections.get("api", Api()), face=face or Face())
     async with running(folder, migrated, **sections) as node, AsyncExitStack() as stack:
         await node.engine.start()
         for entry in DIRECTORY:
@@ -223,7 +231,8 @@ async def open_desk(
         users = [entry for entry in DIRECTORY if isinstance(entry, User)]
         for user in users:
             await node.services.users.set_password(user.email, PASSWORD, datetime.now(UTC))
-        sip = SipServer(Sip(listen=["udp://127.0.0.1:0"]), node.services.recorder)
+        config = structs.replace(sections.get("sip", Sip()), listen=["udp://127.0.0.1:0"])
+        sip = SipServer(config, node.services.recorder)
         await sip.start()
         stack.push_async_callback(sip.stop)
         uri = f"sip:recorder@{sip.addresses[0].removeprefix('udp://')}"

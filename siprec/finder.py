@@ -8,11 +8,11 @@ who may see and change them.
 import asyncio
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import chain, islice
 from typing import Protocol
 from unicodedata import normalize
 
@@ -26,7 +26,7 @@ from storage.writer import CatalogWriter
 PATIENCE_S = 2.0
 """How long a request waits for a catalogue that is behind."""
 GROWTH = 4
-"""How much longer each page of the catalogue is than the one before: most first ones do."""
+"""How many more rows of the catalogue are asked for at once than were looked at in vain."""
 TRIES = 1000
 """How many numbers a file name is tried with."""
 
@@ -109,13 +109,11 @@ class Finder:
         meets = predicate(query)
         # Before the catalogue is asked: what leaves memory meanwhile is in neither twice nor never.
         known = {row.id: row for row in self._newest()}
-        found = self._hits(query, known.values())
-        stored: list[Recording] = []
-        asked = replace(query, limit=min(query.limit, LIMIT), cursor=None, oldest_first=True)
-        async for rows in self._pages(asked):
-            stored += (row for row in rows if row.id not in known and keep(row))
-            if len(stored) >= query.limit:
-                break
+        hits = sorted(self._hits(query, known.values()), key=_rank)
+        found = [*islice(filter(keep, map(self.numbered, hits)), query.limit)]
+        lacking = query.limit - sum(row.status == "recording" for row in found)
+        oldest = replace(query, limit=lacking, cursor=None, oldest_first=True)
+        stored = await self._stored(oldest, lambda row: row.id not in known and keep(row))
         newest = chain(
             (self.in_memory(row.id) or row for row in found), map(self.as_of_now, stored)
         )
@@ -129,23 +127,26 @@ class Finder:
         yield from self._archive.unfinished.values()
         yield from self._desk.open()
 
-    def _hits(self, query: RecordingQuery, rows: Iterable[Recording]) -> list[Recording]:
-        """Those of the rows that meet the query, with their numbers: few rows are given theirs."""
+    def _hits(self, query: RecordingQuery, rows: Iterable[Recording]) -> Iterator[Recording]:
+        """Those of the rows that meet the query. They need not bear their numbers yet."""
         meets = predicate(replace(query, number=None))
-        return [
-            self.numbered(row)
-            for row in rows
-            if query.number in {None, self._number(row)} and meets(row)
-        ]
+        for row in rows:
+            if meets(row) and query.number in {None, self._number(row)}:
+                yield row
 
-    async def _pages(self, query: RecordingQuery) -> AsyncIterator[tuple[Recording, ...]]:
-        """All that the catalogue has; each page but the first is longer than the one before."""
-        while True:
-            page = await self._catalog.find(query)
-            yield page.items
+    async def _stored(self, query: RecordingQuery, keep: Keep) -> list[Recording]:
+        """What the catalogue has and is kept, up to any limit. Asks for more the more it drops."""
+        found: list[Recording] = []
+        lacking, passed = query.limit, 0
+        while lacking > 0:
+            size = min(max(lacking, GROWTH * (passed - len(found))), LIMIT)
+            page = await self._catalog.find(replace(query, limit=size))
+            passed += len(page.items)
+            found += filter(keep, page.items)
             if page.next is None:
-                return
-            query = replace(query, cursor=page.next, limit=min(GROWTH * query.limit, LIMIT))
+                break
+            lacking, query = query.limit - len(found), replace(query, cursor=page.next)
+        return found
 
     # names
 
@@ -182,13 +183,9 @@ class Finder:
 
     async def _stored_names(self, started_at: datetime, but_id: str) -> set[str]:
         first, end = _minute(started_at)
-        query = RecordingQuery(started_after=first, started_before=end, limit=LIMIT)
-        return {
-            _folded(row.filename)
-            async for rows in self._pages(query)
-            for row in rows
-            if row.id != but_id
-        }
+        query = RecordingQuery(started_after=first, started_before=end, limit=sys.maxsize)
+        found = await self._stored(query, lambda row: row.id != but_id)
+        return {_folded(row.filename) for row in found}
 
 
 def _minute(at: datetime) -> tuple[datetime, datetime]:

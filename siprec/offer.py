@@ -56,7 +56,7 @@ def read_last(request: Request, dialog_id: str, received_at: datetime) -> Offer:
     try:
         return read(request, dialog_id, "", received_at)
     except Refused:
-        return Offer(dialog_id, plain(request.call_id), frozenset(), "", received_at)
+        return Offer(dialog_id, request.call_id, frozenset(), "", received_at)
 
 
 def _envelope(
@@ -64,7 +64,7 @@ def _envelope(
 ) -> Offer:
     return Offer(
         dialog_id,
-        plain(request.call_id),
+        request.call_id,
         _signs(request, bodies),
         local_host,
         received_at,

@@ -190,7 +190,7 @@ _FOREIGN_NAMES = """
 isrUcid ingressCallId egressCallId thirdpartyId ani from dnis to filename start earliestStart
 latestStart aor channelNumber rssId recordingId tmpRecordingId audioOnly mustHaveVideo format
 formatName version maxListLength fillWithSilence codecProfile agentId agentTerminal sensitive
-setNeverExpire token
+setNeverExpire token segmentId
 """
 """Criteria and data by their names in other interfaces of the field."""
 

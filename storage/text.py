@@ -85,9 +85,8 @@ def file_name(text: str) -> str:
     name = unicodedata.normalize("NFC", plain(text))
     if name != unicodedata.normalize("NFC", text):
         raise ValueError("a file name holds a character that cannot be stored")
-    for form in (name, _bared(name)):
-        if fault := _fault(form):
-            raise ValueError(f"a file name {fault}")
+    if fault := _fault(name) or _fault(bared(name)):
+        raise ValueError(f"a file name {fault}")
     return name
 
 
@@ -110,7 +109,7 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"}
 
 
-def _bared(name: str) -> str:
+def bared(name: str) -> str:
     """What a name looks like without percent-encoding and look-alikes, however often wrapped."""
     while (bare := unquote(unicodedata.normalize("NFKC", name))) != name:
         name = bare

@@ -3,15 +3,14 @@
 Counterparts: `api.oracle_face.criteria` for what the URL selects; `siprec.logbook.Changes`.
 """
 
-import unicodedata
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from api.oracle_face.codes import FAILURE, Refusal, invalid
 from api.oracle_face.criteria import RESERVED
 from siprec.logbook import TEXT_CHARACTERS, Changes, InvalidChange, wav_name
-from storage.text import safe_file_name
+from storage.text import bared, safe_file_name
 
 FORM_FIELDS = 1000
 """Most fields of a form."""
@@ -119,17 +118,10 @@ def _flag(body: Mapping[str, str], name: str) -> bool | None:
 
 def _filename(text: str) -> str:
     """The file name that comes nearest to what was asked for. Raises Refusal for a path."""
-    bare = _bared(text)
+    bare = bared(text)
     if not bare.strip() or any(part in bare for part in ("/", "\\", "..")):
         raise invalid("filename")
     try:
         return wav_name(text)
     except InvalidChange:
         return wav_name(safe_file_name(text))
-
-
-def _bared(name: str) -> str:
-    """What a name looks like without percent-encoding and look-alikes, however often wrapped."""
-    while (bare := unquote(unicodedata.normalize("NFKC", name))) != name:
-        name = bare
-    return name

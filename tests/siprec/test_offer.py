@@ -157,9 +157,3 @@ def test_bytes_of_any_charset_in_the_header_reach_the_offer_as_text() -> None:
     message = parse(wire)
     assert isinstance(message, Request)
     assert read(message, "d1", "127.0.0.1", NOW).ucid == "?é"
-
-
-def test_the_call_id_is_text_that_can_be_stored_and_shown() -> None:
-    odd = request(SDP, **{"Call-ID": "caf\udce9@x"})
-    assert read(odd, "d1", "127.0.0.1", NOW).call_id == "caf?@x"
-    assert read_last(odd, "d1", NOW).call_id == "caf?@x"

@@ -223,3 +223,8 @@ def test_a_safe_file_name_can_be_made_of_anything(text: str) -> None:
 )
 def test_a_safe_file_name_is_like_its_text(text: str, name: str) -> None:
     assert safe_file_name(text) == name
+
+
+def test_a_long_name_is_refused_before_it_is_looked_into() -> None:
+    with pytest.raises(ValueError, match="at most 200 characters"):
+        file_name("%" + "25" * 1_000_000)

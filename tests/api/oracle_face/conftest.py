@@ -6,6 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.api.oracle_face.desk import Desk, open_desk
+from tests.storage.people import make_hashing_cheap
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords take no time."""
+    make_hashing_cheap(monkeypatch)
 
 
 @pytest.fixture

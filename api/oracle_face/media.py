@@ -1,7 +1,7 @@
 """Files over FACE: the audio of a recording, a redirect to it, and supplemental files as video."""
 
+import asyncio
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,13 +9,13 @@ from aiohttp import web
 
 from api import files
 from api.dialect import Context
-from api.oracle_face import codes
+from api.oracle_face import asking, codes, wire
 from api.oracle_face.asking import Ask
 from api.oracle_face.codes import Refusal, invalid, missing
 from api.oracle_face.criteria import Selection
 from api.oracle_face.recordings import Recordings, place
 from api.oracle_face.tickets import Tickets
-from api.oracle_face.wire import supplemental_place
+from api.problem import ApiError
 from siprec.session import (
     SYSTEM,
     Actor,
@@ -24,7 +24,7 @@ from siprec.session import (
     ConversionTimeout,
     NotFinished,
 )
-from storage.records import Recording, RecordingQuery, UnknownFile, UnknownRecording
+from storage.records import FileRecord, Recording, RecordingQuery, UnknownFile, UnknownRecording
 
 MEDIA_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 FILES = "Face/Recordings"
@@ -35,7 +35,10 @@ FOR_ANI = {
 }
 """What is said of a missing file if calling and called party and start were the criteria."""
 
-_FOLDER = re.compile(r"/*(?:([0-9]{4}-[0-9]{2}-[0-9]{2})/([0-9]{2})/([0-9]{2})/)?([^/]+)", re.ASCII)
+NO_AUDIO = (NotFinished, UnknownFile, UnknownRecording)
+"""What the core says of a recording that has no audio now, or never had, or is gone."""
+
+_PLACE = re.compile(r"/*(?:([0-9]{4}-[0-9]{2}-[0-9]{2})/([0-9]{2})/([0-9]{2})/)?([^/]+)", re.ASCII)
 _MINUTE = timedelta(minutes=1)
 _OWN_PARAMETERS = frozenset({"filename", "supplementalFileId", "type"})
 
@@ -50,44 +53,50 @@ class Media:
 
     async def download(self, ask: Ask) -> web.StreamResponse:
         """The audio of the one recording that matches: WAV, or MP3 for who accepts only that."""
-        selection, row = await self._chosen(ask)
+        selection, recording_id = await self._chosen(ask)
         try:
+            row = await self._finished(recording_id, ask.actor)
             return await self._send(ask.request, row, ask.actor)
-        except (UnknownFile, NotFinished):
+        except NO_AUDIO:
             raise _no_file(ask, selection) from None
 
     async def redirect(self, ask: Ask) -> web.Response:
         """302 to a URL of that audio that needs no token, for a few minutes."""
-        selection, row = await self._chosen(ask)
-        if not row.files:
-            raise _no_file(ask, selection)
+        selection, recording_id = await self._chosen(ask)
+        try:
+            row = await self._finished(recording_id, ask.actor)
+            key = _file(row, "wav").key
+            if not await asyncio.to_thread(self._services.blobs.exists, key):
+                raise UnknownFile(key)
+        except NO_AUDIO:
+            raise _no_file(ask, selection) from None
         ticket = self._tickets.make(row.id, datetime.now(UTC))
         location = f"/{FILES}/{place(row)}?ticket={ticket}"
         return web.Response(status=302, headers={"Location": location})
 
     async def direct(self, ask: Ask) -> web.StreamResponse:
         """The audio at its direct URL, for who has a ticket for it or a token."""
+        has_ticket = "ticket" in ask.parameters
+        actor = SYSTEM if has_ticket else ask.actor
         try:
-            if ticket := ask.parameters.get("ticket"):
-                recording_id = self._tickets.check(ticket, datetime.now(UTC))
-                row = await self._services.library.finished(recording_id, SYSTEM)
-            else:
-                ask.need("download")
-                row = await self._at(ask)
-            return await self._send(ask.request, row, SYSTEM)
-        except (UnknownRecording, UnknownFile, NotFinished):
+            recording_id = self._admitted(ask) if has_ticket else await self._at(ask)
+            row = await self._finished(recording_id, actor)
+            if _parts(ask)[4] != row.filename:
+                raise Refusal(codes.NO_FILE)
+            return await self._send(ask.request, row, actor)
+        except NO_AUDIO:
             raise Refusal(codes.NO_FILE) from None
 
     async def file(self, ask: Ask) -> web.StreamResponse:
         """A supplemental file."""
         for name in ("filename", "supplementalFileId"):
-            if name not in ask.parameters:
+            if not ask.parameters.get(name):
                 raise missing(name)
         for name in ask.parameters.keys() - _OWN_PARAMETERS:
             raise invalid(name)
         if ask.parameters.get("type", "video") != "video":
             raise invalid("type")
-        number, position = supplemental_place(_integer(ask.parameters["supplementalFileId"]))
+        number, position = wire.supplemental_place(_integer(ask.parameters["supplementalFileId"]))
         page = RecordingQuery(number=number, limit=1)
         rows = await self._services.library.match(page, ask.actor) if number else []
         found = [
@@ -105,48 +114,57 @@ class Media:
         stored = files.StoredFile(
             self._services.blobs, each.file.key, "video/mp4", each.file.sha256, each.filename
         )
-        return await files.send(ask.request, stored)
+        return await _sent(ask.request, stored)
 
-    async def _chosen(self, ask: Ask) -> tuple[Selection, Recording]:
-        """The recording that matches, with its files made. Raises Refusal, Several."""
+    async def _chosen(self, ask: Ask) -> tuple[Selection, str]:
+        """The id of the recording that matches. Raises Refusal, Several."""
         ask.need("download")
         selection = self._recordings.selection(ask)
-        rows = await self._recordings.one(ask, selection)
+        try:
+            rows = await self._recordings.one(ask, selection)
+        except Refusal as refusal:
+            if refusal.code in {codes.NO_RECORDING, codes.NO_UCID}:
+                raise _no_file(ask, selection) from None
+            raise
         if len(rows) > 1:
             text = "The recording has several segments, use audioRecording/segment/"
             raise Refusal(codes.FAILURE, text + ask.verb)
-        return selection, await self._finished(ask, selection, rows)
+        return selection, rows[0].id
 
-    async def _finished(
-        self, ask: Ask, selection: Selection, rows: Sequence[Recording]
-    ) -> Recording:
+    async def _finished(self, recording_id: str, actor: Actor) -> Recording:
+        """The recording with its files made. Raises Refusal and `NO_AUDIO`."""
         try:
-            row = await self._services.library.finished(rows[0].id, ask.actor)
+            row = await self._services.library.finished(recording_id, actor)
         except ConversionTimeout:
             raise Refusal(codes.CONVERSION_TIMEOUT) from None
-        except (NotFinished, UnknownRecording):
-            raise _no_file(ask, selection) from None
         if row.reason == "render_failed":
             raise Refusal(codes.NOT_CONVERTED)
         if row.deleting:
-            raise _no_file(ask, selection)
+            raise UnknownFile(f"recording {recording_id} is being deleted")
         return row
 
-    async def _at(self, ask: Ask) -> Recording:
-        """The recording at the place a direct URL names. Raises Refusal."""
-        parts = _FOLDER.fullmatch(ask.command.removeprefix("Recordings/"))
-        if parts is None:
-            raise Refusal(codes.NO_FILE)
-        query = RecordingQuery(filename=parts[4], limit=2)
-        if parts[1]:
-            query = _within(query, parts[1], parts[2], parts[3])
+    def _admitted(self, ask: Ask) -> str:
+        """The recording the ticket is for. Raises Refusal."""
+        if recording_id := self._tickets.check(ask.parameters["ticket"], datetime.now(UTC)):
+            return recording_id
+        raise Refusal(codes.NO_FILE)
+
+    async def _at(self, ask: Ask) -> str:
+        """The one recording that is where a direct URL says. Raises Refusal."""
+        ask.need("download")
+        day, hour, minute, name = _parts(ask).groups()
+        query = RecordingQuery(filename=name, limit=2)
+        if day:
+            query = _within(query, day, hour, minute)
         rows = await self._services.library.match(query, ask.actor)
-        if not rows:
+        if (
+            len(rows) != 1
+        ):  # a name need not be the only one, and no call is to be taken for another
             raise Refusal(codes.NO_FILE)
-        return await self._services.library.finished(rows[0].id, ask.actor)
+        return rows[0].id
 
     async def _send(self, request: web.Request, row: Recording, actor: Actor) -> web.StreamResponse:
-        """Raises UnknownFile, NotFinished, Refusal."""
+        """Raises Refusal and `NO_AUDIO`."""
         kind = "mp3" if _wants_mp3(request) else "wav"
         try:
             if kind == "mp3":
@@ -157,29 +175,55 @@ class Media:
             raise Refusal(codes.CONVERSION_TIMEOUT) from None
         except ConversionBusy:
             raise Refusal(codes.CONVERSION_BUSY) from None
-        file = next((each for each in row.files if each.format == kind), None)
-        if file is None:
-            raise UnknownFile(f"recording {row.id} has no {kind} file")
+        file = _file(row, kind)
         name = row.filename if kind == "wav" else f"{row.filename.removesuffix('.wav')}.mp3"
         stored = files.StoredFile(
             self._services.blobs, file.key, MEDIA_TYPES[kind], file.sha256, name
         )
+        return await _sent(request, stored)
+
+
+async def _sent(request: web.Request, stored: files.StoredFile) -> web.StreamResponse:
+    """The answer with a file, or what FACE says of a range outside it."""
+    try:
         return await files.send(request, stored)
+    except ApiError as error:
+        said = asking.answer(request, wire.result(codes.FAILURE, str(error)), error.status)
+        said.headers.update(error.headers)
+        return said
+
+
+def _file(row: Recording, kind: str) -> FileRecord:
+    """Raises UnknownFile."""
+    for file in row.files:
+        if file.format == kind:
+            return file
+    raise UnknownFile(f"recording {row.id} has no {kind} file")
 
 
 def _wants_mp3(request: web.Request) -> bool:
-    accepted = [
-        part.partition(";")[0].strip() for part in request.headers.get("Accept", "").split(",")
-    ]
+    accept = request.headers.get("Accept", "").lower()
+    accepted = {part.partition(";")[0].strip() for part in accept.split(",")}
     return MEDIA_TYPES["mp3"] in accepted and MEDIA_TYPES["wav"] not in accepted
+
+
+def _parts(ask: Ask) -> re.Match[str]:
+    """Day, hour, minute and file name of a direct URL; the first three may be None.
+
+    Raises Refusal.
+    """
+    parts = _PLACE.fullmatch(ask.command.removeprefix("Recordings/"))
+    if parts is None:
+        raise Refusal(codes.NO_FILE)
+    return parts
 
 
 def _within(query: RecordingQuery, day: str, hour: str, minute: str) -> RecordingQuery:
     try:
         at = datetime.fromisoformat(f"{day}T{hour}:{minute}:00+00:00")
-    except ValueError:
+        return replace(query, started_after=at, started_before=at + _MINUTE)
+    except (ValueError, OverflowError):
         raise Refusal(codes.NO_FILE) from None
-    return replace(query, started_after=at, started_before=at + _MINUTE)
 
 
 def _no_file(ask: Ask, selection: Selection) -> Refusal:

@@ -47,6 +47,7 @@ class Capture:
         agent_id, screen_ip = _screen(ask)
         ask.need("control")
         live = self._live(ask, isr_id)
+        recording_id = live.recording.id if live.recording else ""  # it may end meanwhile
         try:
             session_id = await self._services.screens.start(isr_id, agent_id, screen_ip)
         except NoScreenRecorder:
@@ -54,7 +55,8 @@ class Capture:
         except ScreenRefused as error:
             logger.warning("screen_refused", call_id=live.call_id, error=str(error))
             raise Refusal(codes.FAILURE) from None
-        await self._correlate(ask, live, session_id)
+        if recording_id:
+            await self._correlate(ask, live, recording_id, session_id)
         return wire.response(0, codes.ACK)
 
     async def stop_screen(self, ask: Ask) -> Tree:
@@ -77,13 +79,13 @@ class Capture:
                 return live
         raise Refusal(codes.NO_UCID)
 
-    async def _correlate(self, ask: Ask, live: LiveSession, session_id: str) -> None:
+    async def _correlate(
+        self, ask: Ask, live: LiveSession, recording_id: str, session_id: str
+    ) -> None:
         """Have the recording found by the screen recorder's session id."""
-        if live.recording is None:
-            return
         changes = Changes(third_party_id=session_id)
         try:
-            await self._services.library.update(live.recording.id, changes, ask.actor)
+            await self._services.library.update(recording_id, changes, ask.actor)
         except (RecorderError, StorageError) as error:
             logger.error("screen_not_correlated", call_id=live.call_id, error=str(error))
 

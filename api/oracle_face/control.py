@@ -1,8 +1,11 @@
 """Commands to live calls: start, stop, pause, resume, and the split of later releases."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+
+import structlog
 
 from api.dialect import Context
 from api.oracle_face import codes, wire
@@ -23,7 +26,16 @@ from siprec.session import (
     Terms,
     UnknownSession,
 )
-from storage.records import Recording, StorageUnavailable, UnknownRecording
+from storage.records import (
+    NameTaken,
+    Recording,
+    RecordingQuery,
+    StorageError,
+    StorageUnavailable,
+    UnknownRecording,
+)
+
+logger = structlog.get_logger(__name__)
 
 _NOT_STARTED = "Recording is started by another session or not started, cannot {} recording."
 WRONG_STATE = {
@@ -43,6 +55,10 @@ NO_ROUTE_FOR = (
     "application type"
 )
 NOT_INDEXED = "Error Indexing for RecordEnd - {}"
+AWAY = "the database does not answer now"
+UNFIT = "the database does not take the recording"
+NAMES_TRIED = 20
+"""How often a stopped recording is given a free name before somebody else has it."""
 
 
 class Control:
@@ -69,8 +85,8 @@ class Control:
         if update.filename is not None and action not in {Action.START, Action.STOP}:
             raise Refusal(codes.STILL_RECORDING)
         live = self._one(ask, selection)
-        before = live.recording
         terms = await self._terms(action, live, selection, update)
+        before, segment = live.recording, live.segments + (action in _OPENING)
         try:
             await self._services.recorder.control(live.id, action, ask.actor, terms)
         except InvalidTransition as error:
@@ -79,27 +95,52 @@ class Control:
             raise _no_route(selection) from None
         except UnknownSession:
             raise _nobody(selection) from None
-        row = live.recording if action in _OPENING else before
-        if row is None:  # it was stopped in the same moment
-            raise Refusal(codes.RSS_FAILED)
+        row = await self._segment(live, segment, before)
         if action is Action.STOP:
             return await self._stopped(ask, row, update)
         rest = replace(update, filename=None, asked_filename="")  # a start has named its recording
         name = await self._recordings.change(ask.actor, row, rest)
         row = await self._services.library.get(row.id, ask.actor)
+        if action in _OPENING:
+            row = replace(row, duration_ms=0)
         return await self._recordings.shown(ask, [row], done(update, name))
+
+    async def _segment(
+        self, live: LiveSession, segment: int, before: Recording | None
+    ) -> Recording:
+        """The recording a command was about, whatever another has done to it since.
+
+        `before`: the one that was open before it. Raises UnknownRecording, StorageUnavailable.
+        """
+        for row in (before, live.recording):
+            if row and row.segment == segment:
+                return row
+        whole = RecordingQuery(session_id=live.id, limit=live.segments)
+        for row in await self._services.library.match(whole):
+            if row.segment == segment:
+                return row
+        raise UnknownRecording(f"{live.id}, segment {segment}")
 
     async def _stopped(self, ask: Ask, row: Recording, update: Update) -> Tree:
         """A stopped recording, once it has the id it keeps."""
         try:
-            name = await self._recordings.change(ask.actor, row, update)
+            name = await self._renamed(ask, row, update)
             stored = await self._services.library.booked(row.id)
         except UnknownRecording:
             raise Refusal(codes.NOT_IN_INDEX) from None
-        except StorageUnavailable as error:
-            raise Refusal(codes.NOT_INDEXED, NOT_INDEXED.format(error)) from None
+        except StorageError as error:
+            logger.error("stop_not_indexed", recording=row.id, error=str(error))
+            why = AWAY if isinstance(error, StorageUnavailable) else UNFIT
+            raise Refusal(codes.NOT_INDEXED, NOT_INDEXED.format(why)) from None
         renamed_from = row.filename if update.filename is not None else ""
         return await self._recordings.shown(ask, [stored], done(update, name), renamed_from)
+
+    async def _renamed(self, ask: Ask, row: Recording, update: Update) -> str:
+        """Change a recording that has been stopped, with another name if one is just taken."""
+        for _ in range(NAMES_TRIED):
+            with suppress(NameTaken):  # by whoever was quicker, after it was found to be free
+                return await self._recordings.change(ask.actor, row, update)
+        raise NameTaken(f"{update.filename} and names like it")
 
     async def _terms(
         self, action: Action, live: LiveSession, selection: Selection, update: Update
@@ -109,7 +150,9 @@ class Control:
             return replace(terms, fill="silence" if selection.fill_with_silence else "cut")
         if action is not Action.START:
             return terms
-        if live.decision.route not in self._services.directory.entries.routes:
+        has_route = live.decision.route in self._services.directory.entries.routes
+        if live.recording is None and not has_route:
+            self._services.recorder.journal.fail(action, live)
             raise Refusal(codes.NO_ROUTE)
         name = ""
         if update.filename is not None:

@@ -256,6 +256,25 @@ async def test_a_renewed_certificate_is_shown_to_new_clients(node: Node) -> None
     assert "rubbish" not in str(lines)
 
 
+async def test_one_that_cannot_be_renewed_is_told_once_and_tried_again(node: Node) -> None:
+    folder, away = node.folder / "made", node.folder / "away"
+    folder.mkdir()
+    config = Api(listen="127.0.0.1:0", certificate=SELF_SIGNED)
+    long_ago = datetime.now(UTC) - LIFETIME + timedelta(days=10)
+    server = ApiServer(config, node.services, certificate=Certificate(config, folder, long_ago))
+    folder.rename(away)
+    with capture_logs() as lines:
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(server.watch_certificate(0.01))
+            await until(lambda: _has(lines, 1))
+            await asyncio.sleep(0.2)
+            away.rename(folder)
+            await until(lambda: _has(lines, 2))
+            watching.cancel()
+    told = [(line["event"], line["log_level"]) for line in lines]
+    assert told == [("certificate_not_renewed", "error"), ("certificate_renewed", "info")]
+
+
 async def _has(lines: list[Any], count: int) -> bool:
     return len([line for line in lines if line["event"].startswith("certificate")]) >= count
 

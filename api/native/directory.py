@@ -97,6 +97,9 @@ async def delete_entry(kind: str, call: Call[OneEntry]) -> None:
     detail = "" if call.actor.account == SYSTEM_ACCOUNT else "other entries name it"
     with _refusals(detail):
         await call.services.directory.remove(kind, key, guard)
+    if kind == "users":
+        # Who is added under this address later is somebody else.
+        await call.services.users.forget(key)
 
 
 def _visible(kind: str, call: Call[Any]) -> dict[str, nouns.Entry]:

@@ -3,7 +3,7 @@
 One handler has all paths below `/Face`, so that everything there is answered in FACE's own words.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -39,6 +39,17 @@ PREFIX = "/Face"
 RECORDING = "audioRecording"
 MACHINE = Actor("face", "system")
 """Who asks without a token from a host that needs none."""
+
+HIDDEN = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
+"""HTTP status codes that are 200 for clients that read nothing else. What is about the transfer
+itself keeps its own: a client must not take a refusal for a part of a file."""
 
 Answer = Tree | web.StreamResponse
 Act = Callable[[Ask], Awaitable[Answer]]
@@ -77,7 +88,7 @@ class Door:
         is_response = any(command.is_response for command in methods.values())
 
         def failed(error: Exception, _: str) -> web.StreamResponse:
-            return self._refused(request, path, _refusal_of(error), is_response)
+            return self._refused(request, path, error, is_response)
 
         request[FAULTS] = failed
         try:
@@ -138,15 +149,18 @@ class Door:
         return self._authenticator.admit_user(token, request.remote or "", "api")
 
     def _refused(
-        self, request: web.Request, path: str, refusal: Refusal, is_response: bool
+        self, request: web.Request, path: str, error: Exception, is_response: bool
     ) -> web.StreamResponse:
-        methods = self._methods(path)
+        refusal, methods = _refusal_of(error), self._methods(path)
         logger.info("face_refused", command=path if methods else "", code=refusal.code)
         make = wire.response if is_response else wire.result
-        status = HTTPStatus.OK if self._config.always_http_200 else refusal.status
+        is_hidden = self._config.always_http_200 and refusal.status in HIDDEN
+        status = HTTPStatus.OK if is_hidden else refusal.status
         response = asking.answer(request, make(refusal.code, str(refusal)), status)
+        if isinstance(error, ApiError):
+            response.headers.update(error.headers)
         if refusal.status is HTTPStatus.METHOD_NOT_ALLOWED:
-            response.headers["Allow"] = ", ".join(methods)
+            response.headers["Allow"] = ", ".join(_with_head(methods))
         return response
 
 
@@ -220,7 +234,9 @@ def _refusal_of(error: Exception) -> Refusal:
         case Refusal():
             return error
         case ApiError():
-            return Refusal(codes.FAILURE, "Invalid or expired token", error.status)
+            is_token = error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
+            text = "Invalid or expired token" if is_token else str(error)
+            return Refusal(codes.FAILURE, text, error.status)
         case InvalidChange() | NameTaken():
             return Refusal(codes.FAILURE, str(error))
         case ControlFailed():
@@ -232,6 +248,12 @@ def _refusal_of(error: Exception) -> Refusal:
         case UnknownRecording():
             return Refusal(codes.NO_RECORDING)
     return Refusal(codes.FAILURE, status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _with_head(methods: Iterable[str]) -> Iterator[str]:
+    """Who answers GET answers HEAD."""
+    for method in methods:
+        yield from ("GET", "HEAD") if method == "GET" else (method,)
 
 
 def _is_within(remote: str | None, networks: Iterable[str], *, default: bool) -> bool:

@@ -254,8 +254,8 @@ class Recorder:
         return self.outline(live) if live else None
 
     def open_recordings(self) -> list[Recording]:
-        """All open recordings as of now."""
-        return [self.outline(live) for live in self._recorded.values()]
+        """All open recordings as they were last written down; see `open_recording`."""
+        return [live.recording for live in self._recorded.values() if live.recording]
 
     def outline(self, live: LiveSession) -> Recording:
         """The open recording of a session as of now; without one what it would say, with no id."""

@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install lint type test test-postgres test-all bench bench-catalog demo run
+.PHONY: install lint type test test-postgres test-all bench bench-catalog fuzz demo run
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' && touch $@
@@ -28,6 +28,9 @@ bench: install
 
 bench-catalog: install
 	$(BIN)/python -m tests.bench.catalog
+
+fuzz: install
+	$(BIN)/python -m tests.attacks.fuzz $(OPTIONS)
 
 demo: install
 	$(BIN)/python -m examples.demo $(if $(DIRECTORY),--directory $(DIRECTORY))

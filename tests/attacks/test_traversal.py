@@ -156,7 +156,7 @@ async def test_whatever_a_call_says_its_files_have_names_of_ours(tmp_path: Path)
     folder = tmp_path / "a" / "b" / "recorder"
     folder.mkdir(parents=True)
     names = [name for name in (*NAMES, *LINES) if len(in_a_line(name).encode()) < 500]
-    async with Srs(folder, SRS_SIP_UCID_HEADER="X-UCID") as srs, Agent(srs.tcp, "tcp") as agent:
+    async with Srs(folder) as srs, Agent(srs.tcp, "tcp") as agent:
         refused = 0
         for number, name in enumerate(names):
             try:
@@ -168,6 +168,7 @@ async def test_whatever_a_call_says_its_files_have_names_of_ours(tmp_path: Path)
         assert 0 < refused < len(names) - 10, "of what a Call-ID can hold, much is tried"
         rows = await finished(srs, len(names))
         assert len(rows) == len(names)
+        assert {"../x", "/etc/x", "..\\x", "-i", "~"} <= {row["ucid"] for row in rows}
         for row in rows:
             assert not UNSAFE.search(row["filename"]), row["filename"]
             await _is_offered_under_a_safe_name(srs, row)

@@ -11,6 +11,7 @@ from siprec.dispatcher import TooManyEvents, UnknownEvent
 from siprec.logbook import Changes
 from siprec.screen import NoScreenRecorder, ScreenRefused
 from siprec.session import LiveSession, RecorderError
+from storage.entries import SYSTEM_ACCOUNT
 from storage.records import StorageError
 
 logger = structlog.get_logger(__name__)
@@ -44,8 +45,7 @@ class Capture:
         """Have the screen of an agent recorded for a call that is in progress."""
         if not (isr_id := ask.parameters.get("IsrId", "")):
             raise missing("IsrId")
-        agent_id, screen_ip = _screen(ask)
-        ask.need("control")
+        agent_id, screen_ip = self._screen(ask)
         live = self._live(ask, isr_id)
         recording_id = live.recording.id if live.recording else ""  # it may end meanwhile
         try:
@@ -61,8 +61,7 @@ class Capture:
 
     async def stop_screen(self, ask: Ask) -> Tree:
         """End the recording of an agent's screen."""
-        agent_id, screen_ip = _screen(ask)
-        ask.need("control")
+        agent_id, screen_ip = self._screen(ask)
         try:
             await self._services.screens.stop(agent_id, screen_ip)
         except NoScreenRecorder:
@@ -71,6 +70,18 @@ class Capture:
             logger.warning("screen_refused", error=str(error))
             raise Refusal(codes.FAILURE) from None
         return wire.response(0, codes.ACK)
+
+    def _screen(self, ask: Ask) -> tuple[str, str]:
+        """Agent and address; the guide spells the latter in two ways. Raises Refusal."""
+        agent_id = ask.parameters.get("AgentId", "")
+        screen_ip = ask.parameters.get("ScreenIP", "") or ask.parameters.get("ScreenIp", "")
+        if not (agent_id or screen_ip):
+            raise missing("AgentId or ScreenIP")
+        ask.need("control")
+        agent = self._services.directory.entries.screen_agents.get(agent_id)
+        if agent and agent.account != SYSTEM_ACCOUNT and not ask.actor.sees(agent.account):
+            raise Refusal(codes.FAILURE)
+        return agent_id, screen_ip
 
     def _live(self, ask: Ask, isr_id: str) -> LiveSession:
         """The call of this UCID or Call-ID, the newest of several. Raises Refusal."""
@@ -88,12 +99,3 @@ class Capture:
             await self._services.library.update(recording_id, changes, ask.actor)
         except (RecorderError, StorageError) as error:
             logger.error("screen_not_correlated", call_id=live.call_id, error=str(error))
-
-
-def _screen(ask: Ask) -> tuple[str, str]:
-    """Agent and address; the guide spells the latter in two ways. Raises Refusal."""
-    agent_id = ask.parameters.get("AgentId", "")
-    screen_ip = ask.parameters.get("ScreenIP", "") or ask.parameters.get("ScreenIp", "")
-    if not (agent_id or screen_ip):
-        raise missing("AgentId or ScreenIP")
-    return agent_id, screen_ip

@@ -13,7 +13,7 @@ from storage.users import LoginRefused, PasswordExpired, Token, TooManyLogins
 REFUSED = "Invalid credentials or user locked out"
 EXPIRED = "Password has expired"
 _LONGEST = 10
-"""Digits of expirationSeconds; more is more than anybody lives."""
+"""Digits of expirationSeconds; more is longer than any token holds."""
 
 
 class Login:
@@ -63,8 +63,10 @@ class Login:
 
 
 def _lifetime(text: str | None) -> int | None:
+    """Seconds; None: as long as there is. Raises Refusal."""
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST and int(text) > 0):
+    digits = text.lstrip("0")
+    if not (digits.isascii() and digits.isdigit()):
         raise invalid("expirationSeconds")
-    return int(text)
+    return int(digits) if len(digits) <= _LONGEST else None

@@ -35,5 +35,8 @@ fuzz: install
 demo: install
 	$(BIN)/python -m examples.demo $(if $(DIRECTORY),--directory $(DIRECTORY))
 
+face: install
+	examples/face.sh
+
 run: install
 	$(BIN)/siprecd serve

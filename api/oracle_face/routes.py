@@ -51,6 +51,9 @@ HIDDEN = frozenset(
 """HTTP status codes that are 200 for clients that read nothing else. What is about the transfer
 itself keeps its own: a client must not take a refusal for a part of a file."""
 
+RELAYED = ("X-Forwarded-For", "Forwarded", "Via")
+"""Headers of requests that a proxy has passed on (RFC 7239, RFC 9110 section 7.6.3)."""
+
 Answer = Tree | web.StreamResponse
 Act = Callable[[Ask], Awaitable[Answer]]
 
@@ -78,6 +81,7 @@ class Door:
     def __init__(self, context: Context) -> None:
         self._authenticator = context.authenticator
         self._config = context.config.face
+        self._has_proxies = bool(context.config.proxies)
         self._body_s = context.body_s
         self._commands = _commands(context)
 
@@ -137,10 +141,20 @@ class Door:
         if command.access == "open" or (command.access == "ticket" and "ticket" in parameters):
             return NOBODY
         if command.access == "known host" and "token" not in parameters:
-            if not _is_within(request.remote, self._config.allow_events, default=False):
+            if not self._is_known(request):
                 raise Refusal(codes.NOT_AUTHORIZED)
             return MACHINE
         return self._admitted(request, parameters)
+
+    def _is_known(self, request: web.Request) -> bool:
+        """Whether it comes from a host that needs no token.
+
+        Behind a proxy that nobody configured everybody has the address of the proxy, often ours.
+        """
+        is_relayed = not request.headers.keys().isdisjoint(RELAYED)
+        if is_relayed and not self._has_proxies:
+            return False
+        return _is_within(request.remote, self._config.allow_events, default=False)
 
     def _admitted(self, request: web.Request, parameters: dict[str, str]) -> Actor:
         token = parameters.pop("token", "")

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from config.schema import Face, Notify, Screen
+from config.schema import Api, Face, Notify, Screen
 from storage.entries import Destination, Parameter, Policy, PolicyAction, ScreenAgent
 from tests.api.oracle_face.desk import Desk, Said, open_desk
 from tests.siprec.receivers import Receiver, receiving, status
@@ -198,6 +198,28 @@ async def test_only_known_hosts_need_no_token(tmp_path: Path, migrated: Path) ->
             bad = await desk.get(command, None, **parameters, token="x")
             assert said(bad) == (401, -1, "Invalid or expired token")
         assert [path for path, _ in studio.asked] == ["/start", "/stop"]
+
+
+RELAYED = [{"X-Forwarded-For": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1"}, {"Via": "1.1 nginx"}]
+
+
+@pytest.mark.parametrize("headers", RELAYED, ids=str)
+async def test_behind_an_unknown_proxy_nobody_is_a_known_host(
+    desk: Desk, headers: dict[str, str]
+) -> None:
+    event = {"event": "AudioRecordingStarted"}
+    assert (await desk.get(EVENT, None, **event)).code == 0
+    assert said(await desk.get(EVENT, None, headers=headers, **event)) == NOT_AUTHORIZED
+    assert (await desk.get(EVENT, headers=headers, **event)).code == 0
+
+
+async def test_behind_a_known_proxy_its_client_counts(tmp_path: Path, migrated: Path) -> None:
+    api = Api(proxies=["127.0.0.0/8"])
+    async with open_desk(tmp_path, migrated, Face(allow_events=["192.0.2.0/24"]), api=api) as desk:
+        for client, code in (("192.0.2.9", 0), ("198.51.100.9", 2), ("192.0.2.9, 198.51.100.9", 2)):
+            headers = {"X-Forwarded-For": client}
+            answer = await desk.get(EVENT, None, headers=headers, event="AudioRecordingStarted")
+            assert answer.code == code
 
 
 async def test_a_tenant_reaches_its_own_calls_and_agents(studio: Studio) -> None:

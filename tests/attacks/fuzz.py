@@ -56,7 +56,7 @@ async def _calls(srs: Srs) -> AsyncIterator[None]:
             await srs.recording(call.call_id)
         async with RecordingClient(agent, [FRAMES, FRAMES]) as call:
             await call.invite()
-            talk = asyncio.get_running_loop().create_task(_talk(call))
+            talk = asyncio.get_running_loop().create_task(_talk(call), name="talk")
             try:
                 yield
             finally:

@@ -6,6 +6,7 @@ itself. Counterparts: `api.oracle_face.control` for live calls, `api.oracle_face
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -20,10 +21,13 @@ from api.oracle_face.numbers import TemporaryIds
 from api.oracle_face.updates import Update
 from api.oracle_face.wire import Shown, Tree
 from siprec.logbook import directory_of
-from siprec.session import Actor, NotFinished
-from storage.records import OnHold, Recording, RecordingQuery
+from siprec.session import Actor, ConversionTimeout, NotFinished
+from storage.entries import ExportTemplate
+from storage.records import NameTaken, OnHold, Recording, RecordingQuery
 
 MOST_SEGMENTS = 1000
+NAMES_TRIED = 20
+"""How often a recording is given a free name before somebody else has it."""
 
 
 class Several(Exception):
@@ -47,41 +51,37 @@ class Recordings:
     async def details(self, ask: Ask) -> Tree | web.Response:
         """Show the one recording that matches, in an export template if one is named."""
         selection = self.selection(ask)
-        template = None
-        if selection.template:
-            known = self._services.directory.entries.templates
-            template = templates.find(known, *selection.template)
+        template = self._template(selection)
         rows = await self.one(ask, selection)
-        if template is None:
-            return await self.shown(ask, rows)
-        shown = await self._shown(rows[0])
-        fields = templates.fields(shown, self._audio_url(ask, shown))
-        body = templates.render(template, fields)
-        return web.Response(body=body, headers={"Content-Type": template.media_type})
+        return (
+            await self._exported(ask, rows, template) if template else await self.shown(ask, rows)
+        )
 
-    async def update(self, ask: Ask) -> Tree:
-        """Change what the body says of the one recording that matches."""
+    async def update(self, ask: Ask) -> Tree | web.Response:
+        """Change what the body says of the one recording that matches; shows it as `details`."""
         ask.need("edit")
         if not ask.body:
             raise Refusal(codes.PARAMETER_MISSING)
         selection, update = self.selection(ask), self.wanted(ask)
+        template = self._template(selection)
         rows = await self.one(ask, selection)
         if update.filename is not None:
             check_renaming(rows)
         names = [await self.change(ask.actor, row, update) for row in rows]
         newest = [await self._services.library.get(row.id, ask.actor) for row in rows]
+        if template:
+            return await self._exported(ask, newest, template)
         renamed_from = rows[0].filename if update.filename is not None else ""
         return await self.shown(ask, newest, done(update, names[0]), renamed_from)
 
     async def delete(self, ask: Ask) -> Tree:
         """Delete the one recording that matches, with its files."""
         ask.need("delete")
-        selection = self.selection(ask)
+        selection = self.selection(replace(ask, command="audioRecording/delete"))
         if selection.is_empty:
             raise Refusal(codes.PARAMETER_MISSING)
         rows = await self.one(ask, selection)
-        if any(row.hold for row in rows):
-            raise Refusal(codes.FAILURE, "Cannot delete a recording that is on hold")
+        rows.sort(key=lambda row: not row.hold)  # what is refused, and written down, comes first
         try:
             for row in rows:
                 await self._services.library.finished(row.id, ask.actor)
@@ -89,6 +89,8 @@ class Recordings:
                 await self._services.library.delete(row.id, ask.actor)
         except NotFinished:
             raise Refusal(codes.FAILURE, "Cannot delete a recording in progress") from None
+        except ConversionTimeout:
+            raise Refusal(codes.CONVERSION_TIMEOUT) from None
         except OnHold:
             raise Refusal(codes.FAILURE, "Cannot delete a recording that is on hold") from None
         return wire.result(0, codes.DONE.format("delete"))
@@ -102,7 +104,9 @@ class Recordings:
 
     def wanted(self, ask: Ask) -> Update:
         """What the body says. Raises Refusal."""
-        return updates.parse(ask.body, frozenset(self._services.directory.entries.custom_fields))
+        entries = self._services.directory.entries
+        names = frozenset(entries.custom_fields), frozenset(entries.metadata_types)
+        return updates.parse(ask.body, *names)
 
     async def one(self, ask: Ask, selection: Selection) -> list[Recording]:
         """The recording that matches, as its segments. Raises Refusal, Several."""
@@ -116,7 +120,7 @@ class Recordings:
         if not self._has_segments(ask) or not group[0].session_id:
             return group
         whole = RecordingQuery(session_id=group[0].session_id, limit=MOST_SEGMENTS)
-        rows = await self._services.library.match(whole, ask.actor)
+        rows = await self._numbered(await self._services.library.match(whole, ask.actor))
         return sorted(rows, key=lambda row: row.segment) or group
 
     async def _matching(self, ask: Ask, selection: Selection) -> list[Recording]:
@@ -136,7 +140,14 @@ class Recordings:
             return not wanted or self.may_see_video(ask.actor, row)
 
         rows = await self._services.library.match(selection.query, ask.actor, keep)
-        return sorted(rows, key=self._place)
+        return sorted(await self._numbered(rows), key=self._place)
+
+    async def _numbered(self, rows: Sequence[Recording]) -> list[Recording]:
+        """What has ended has the id it keeps, also if it ended in this second."""
+        booked = self._services.library.booked
+        return [
+            row if row.number or row.status == "recording" else await booked(row.id) for row in rows
+        ]
 
     def _place(self, row: Recording) -> tuple[bool, int]:
         tmp_id = self._tmp_id(row)
@@ -174,6 +185,20 @@ class Recordings:
         show = wire.conversation(each) if self._has_segments(ask) else wire.recording(each[0])
         return wire.result(0, message, recording=show)
 
+    def _template(self, selection: Selection) -> ExportTemplate | None:
+        """The export template that is asked for. Raises Refusal."""
+        if selection.template is None:
+            return None
+        return templates.find(self._services.directory.entries.templates, *selection.template)
+
+    async def _exported(
+        self, ask: Ask, rows: Sequence[Recording], template: ExportTemplate
+    ) -> web.Response:
+        shown = await self._shown(rows[0])
+        fields = templates.fields(shown, self._audio_url(ask, shown))
+        body = templates.render(template, fields)
+        return web.Response(body=body, headers={"Content-Type": template.media_type})
+
     async def _shown(self, row: Recording, renamed_from: str = "") -> Shown:
         wav = next((file for file in row.files if file.format == "wav"), None)
         is_missing = row.is_finished and wav is None
@@ -201,10 +226,13 @@ class Recordings:
         fields = self._services.directory.entries.custom_fields.values()
         known = {each.name for each in fields if not each.accounts or row.account in each.accounts}
         changes = update.changes(known)
-        if update.filename is not None:
-            name = await library.free_name(update.filename, row.started_at, row.id)
-            changes = replace(changes, filename=name)
-        return (await library.update(row.id, changes, actor)).filename
+        for _ in range(NAMES_TRIED):
+            if update.filename is not None:
+                name = await library.free_name(update.filename, row.started_at, row.id)
+                changes = replace(changes, filename=name)
+            with suppress(NameTaken):  # by whoever was quicker, after it was found to be free
+                return (await library.update(row.id, changes, actor)).filename
+        raise NameTaken(f"{update.filename} and names like it are taken")
 
 
 def place(row: Recording) -> str:

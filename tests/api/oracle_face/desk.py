@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from storage.records import Recording
 from tests.api.node import Node, running
 
 PASSWORD = "Admin1234 and more"
+FIRST_DAY = datetime(2017, 3, 22, 15, 6, 59, 842_000, UTC)
 APKT = "http://acmepacket.com/siprec/extensiondata"
 DIRECTORY: tuple[Entry, ...] = (
     Account(100, "Shop"),
@@ -92,6 +93,12 @@ class Said:
     def message(self) -> str:
         """What is said about it."""
         return str(self.tree["message"])
+
+    @property
+    def answer(self) -> tuple[int, str]:
+        """Code and message, of an answer that HTTP has nothing to say about."""
+        assert self.status == 200, self.status
+        return self.code, self.message
 
     @property
     def recording(self) -> Any:
@@ -172,6 +179,22 @@ class Desk:
         library = self.node.services.library
         await library.finished(recording_id)
         return await library.booked(recording_id)
+
+    async def stored(self, number: int = 1, **fields: Any) -> Recording:
+        """A recording of the shop in the catalogue; each a day after the one before."""
+        usual = {
+            "account": 100,
+            "route": 13,
+            "session_id": f"s{number}",
+            "call_id": f"call-{number}@src",
+            "ucid": f"U{number}",
+            "ani": "1234",
+            "dnis": "8675309",
+            "filename": f"r{number}.wav",
+            "started_at": FIRST_DAY + timedelta(days=number - 1),
+        }
+        row = await self.node.stored(f"r{number}", **{**usual, **fields})
+        return await self.node.services.catalog.get(row.id)
 
     async def login(self, email: str, password: str = PASSWORD, **body: str) -> Said:
         """POST /Face/login."""

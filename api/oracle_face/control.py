@@ -1,7 +1,6 @@
 """Commands to live calls: start, stop, pause, resume, and the split of later releases."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -27,7 +26,6 @@ from siprec.session import (
     UnknownSession,
 )
 from storage.records import (
-    NameTaken,
     Recording,
     RecordingQuery,
     StorageError,
@@ -57,8 +55,6 @@ NO_ROUTE_FOR = (
 NOT_INDEXED = "Error Indexing for RecordEnd - {}"
 AWAY = "the database does not answer now"
 UNFIT = "the database does not take the recording"
-NAMES_TRIED = 20
-"""How often a stopped recording is given a free name before somebody else has it."""
 
 
 class Control:
@@ -86,16 +82,7 @@ class Control:
             raise Refusal(codes.STILL_RECORDING)
         live = self._one(ask, selection)
         terms = await self._terms(action, live, selection, update)
-        before, segment = live.recording, live.segments + (action in _OPENING)
-        try:
-            await self._services.recorder.control(live.id, action, ask.actor, terms)
-        except InvalidTransition as error:
-            raise wrong_state(error) from None
-        except NotRecordable:
-            raise _no_route(selection) from None
-        except UnknownSession:
-            raise _nobody(selection) from None
-        row = await self._segment(live, segment, before)
+        row = await self._given(ask, action, live, selection, terms)
         if action is Action.STOP:
             return await self._stopped(ask, row, update)
         rest = replace(update, filename=None, asked_filename="")  # a start has named its recording
@@ -107,16 +94,26 @@ class Control:
             row = replace(row, duration_ms=0)
         return await self._recordings.shown(ask, [row], done(update, name))
 
-    async def _segment(
-        self, live: LiveSession, segment: int, before: Recording | None
+    async def _given(
+        self, ask: Ask, action: Action, live: LiveSession, selection: Selection, terms: Terms
     ) -> Recording:
-        """The recording a command was about, whatever another has done to it since.
-
-        `before`: the one that was open before it. Raises UnknownRecording, StorageUnavailable.
-        """
+        """Give a command; the recording it was about, whatever another does to that meanwhile."""
+        before, segment = live.recording, live.segments + (action in _OPENING)
+        try:
+            await self._services.recorder.control(live.id, action, ask.actor, terms)
+        except InvalidTransition as error:
+            raise wrong_state(error) from None
+        except NotRecordable:
+            raise _no_route(selection) from None
+        except UnknownSession:
+            raise _nobody(selection) from None
         for row in (before, live.recording):
             if row and row.segment == segment:
                 return row
+        return await self._ended(live, segment)
+
+    async def _ended(self, live: LiveSession, segment: int) -> Recording:
+        """A recording of a call that is not open any more. Raises what the core raises."""
         whole = RecordingQuery(session_id=live.id, limit=live.segments)
         for row in await self._services.library.match(whole):
             if row.segment == segment:
@@ -126,7 +123,7 @@ class Control:
     async def _stopped(self, ask: Ask, row: Recording, update: Update) -> Tree:
         """A stopped recording, once it has the id it keeps."""
         try:
-            name = await self._renamed(ask, row, update)
+            name = await self._recordings.change(ask.actor, row, update)
             stored = await self._services.library.booked(row.id)
         except UnknownRecording:
             raise Refusal(codes.NOT_IN_INDEX) from None
@@ -136,13 +133,6 @@ class Control:
             raise Refusal(codes.NOT_INDEXED, NOT_INDEXED.format(why)) from None
         renamed_from = row.filename if update.filename is not None else ""
         return await self._recordings.shown(ask, [stored], done(update, name), renamed_from)
-
-    async def _renamed(self, ask: Ask, row: Recording, update: Update) -> str:
-        """Change a recording that has been stopped, with another name if one is just taken."""
-        for _ in range(NAMES_TRIED):
-            with suppress(NameTaken):  # by whoever was quicker, after it was found to be free
-                return await self._recordings.change(ask.actor, row, update)
-        raise NameTaken(f"{update.filename} and names like it")
 
     async def _terms(
         self, action: Action, live: LiveSession, selection: Selection, update: Update

@@ -195,6 +195,7 @@ REFUSED = [
     refused(-1, "Invalid Parameter - setNeverExpire", body={"agentId": "1", "setNeverExpire": ""}),
     refused(-1, "Parameter ani cannot be updated", body={"ani": "5", "agentId": "5"}),
     refused(-1, "Parameter duration cannot be updated", body={"duration": "5"}),
+    refused(-1, "Parameter apkt:realm cannot be updated", body={"apkt:realm": "a"}),
     refused(-1, "Invalid Parameter - agentId", body={"agentId": "x" * 1025}),
     refused(-1, "Invalid Parameter - filename", verb="stop", body={"filename": "../x.wav"}),
     refused(-1, "Invalid Parameter - filename", verb="stop", body={"filename": ""}),

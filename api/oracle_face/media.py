@@ -157,9 +157,7 @@ class Media:
         if day:
             query = _within(query, day, hour, minute)
         rows = await self._services.library.match(query, ask.actor)
-        if (
-            len(rows) != 1
-        ):  # a name need not be the only one, and no call is to be taken for another
+        if len(rows) != 1:  # names may occur twice, and no call is to be taken for another
             raise Refusal(codes.NO_FILE)
         return rows[0].id
 

@@ -63,7 +63,7 @@ TOML
 "$bin/siprecd" directory apply directory.toml --config srs.toml
 "$bin/siprecd" user add israpi@acmepacket.com --type api --account 1 --config srs.toml <<< Admin1234
 "$bin/siprecd" serve --config srs.toml &> siprecd.log &
-until_done $! grep -q ready: siprecd.log
+until_done $! grep -qs ready: siprecd.log
 FACE=$(sed -n 's|.*ready:.* API https://||p' siprecd.log)
 sip=$(sed -n 's|.*ready: SIP udp://\([0-9.:]*\).*|\1|p' siprecd.log)
 
@@ -72,7 +72,7 @@ sip=$(sed -n 's|.*ready: SIP udp://\([0-9.:]*\).*|\1|p' siprecd.log)
 call() { # call UCID CALLER CALLED SECONDS: begins a call, and waits until it is answered
     (cd "$root" && exec "$bin/python" -m examples.src "sip:recorder@$sip" --seconds "$4" \
         --header "X-ISR-UCID: $1" --parties "sip:$2" "sip:$3") &> "call-$1.log" &
-    until_done $! grep -q '200 OK' "call-$1.log"
+    until_done $! grep -qs '200 OK' "call-$1.log"
 }
 caller=sipp_g711_ulaw@10.10.248.107
 called=rss_g711_ulaw@10.10.249.103

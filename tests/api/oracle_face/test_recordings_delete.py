@@ -1,15 +1,18 @@
 """Recordings that are deleted over FACE, and who may see, change and delete them."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import structs
 
+from config.schema import Face
 from siprec import conversion
+from siprec.logbook import Changes
 from storage.entries import User
 from storage.records import FileRecord, Recording, SupplementalFile
-from tests.api.oracle_face.desk import PASSWORD, Desk, Said
+from tests.api.oracle_face.desk import PASSWORD, Desk, Said, open_desk
 
 PROLOG = '<?xml version="1.0" encoding="UTF-8"?>'
 DETAILS = "audioRecording/details"
@@ -78,6 +81,20 @@ async def test_what_is_not_deleted(desk: Desk, monkeypatch: pytest.MonkeyPatch) 
     held, other = await rows(desk, 2, 3)
     assert (held.deleting, other.deleting) == (False, False)
     assert [each.action for each in held.history] == ["delete refused"]
+
+
+async def test_of_segments_all_are_deleted_or_none(tmp_path: Path, migrated: Path) -> None:
+    async with open_desk(tmp_path, migrated, Face(release="6.4")) as desk:
+        for number, hold in ((1, False), (2, True), (3, False)):
+            await desk.stored(number, session_id="s", segment=number, hold=hold)
+        said = await desk.ask("DELETE", DETAILS, isrUcid="U1")
+        assert said.answer == (-1, "Cannot delete a recording that is on hold")
+        found = await rows(desk, 1, 2, 3)
+        assert [row.deleting for row in found] == [False] * 3
+        assert [len(row.history) for row in found] == [0, 1, 0]
+        await desk.node.services.library.update("r2", Changes(hold=False))
+        assert (await desk.ask("DELETE", DETAILS, isrUcid="U1")).answer == DELETED
+        assert (await desk.get(DETAILS)).answer == NONE
 
 
 async def test_what_has_just_ended_is_deleted_once_it_is_made(desk: Desk) -> None:

@@ -58,7 +58,7 @@ ERRORS: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (
     (
         ControlFailed,
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "the media process did not confirm in time; what was asked stays asked for",
+        "the media process did not confirm in time; what was asked stays asked for, except a resume",
     ),
     (
         StorageUnavailable,

@@ -161,8 +161,8 @@ class MediaEngine:
     async def switch(self, session_id: str, target: Target, at_ns: int) -> list[StreamReport]:
         """Send what arrives from `at_ns` on to `target`; returns once that is so.
 
-        Raises `MediaUnavailable` if it cannot be confirmed: then what records less is in force, the
-        old target or the new one.
+        Raises `MediaUnavailable` if it cannot be confirmed: then it comes into force as soon as a
+        media process is there again, unless it would end a pause. A pause stays.
         """
         _check(target, at_ns)
         session = self._sessions[session_id]
@@ -173,7 +173,7 @@ class MediaEngine:
             session.target = standing
 
         def failed() -> None:
-            if target.paused or target.recording_id is None:
+            if target.paused or target.recording_id is None or not session.target.paused:
                 session.target = standing
 
         command = wire.Switch(self._process.number(), session_id, target, at_ns)

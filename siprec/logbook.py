@@ -185,6 +185,11 @@ def resumed(pauses: tuple[Pause, ...], now: datetime) -> tuple[Pause, ...]:
     return (*pauses[:-1], replace(pauses[-1], ended_at=now))
 
 
+def reopened(pauses: tuple[Pause, ...]) -> tuple[Pause, ...]:
+    """`pauses` with the last one going on."""
+    return (*pauses[:-1], replace(pauses[-1], ended_at=None)) if pauses else pauses
+
+
 def participants(live: LiveSession, model: Model, *, past: bool = False) -> tuple[Participant, ...]:
     """The parties in the order the client declared them; with `past`, whoever took part."""
     calling = live.identity.calling

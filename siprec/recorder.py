@@ -350,6 +350,8 @@ class Recorder:
         except MediaUnavailable as error:
             confirmed.set_result(False)
             logger.error("control_unconfirmed", session=live.id, error=str(error))
+            if action is Action.RESUME and live.state is State.RECORDING and live.pauses:
+                live.state, live.pauses = State.PAUSED, logbook.reopened(live.pauses)
             self.journal.fail(action, live, ended)
             raise ControlFailed("the media process did not confirm") from error
         finally:

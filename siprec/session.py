@@ -86,7 +86,8 @@ class AlreadyInState(InvalidTransition):
 
 
 class ControlFailed(RecorderError):
-    """The media process did not confirm in time. A pause or stop asked for stays asked for."""
+    """The media process did not confirm in time. What was asked for stays asked for, but a pause is
+    not ended by a resume that nobody confirmed."""
 
 
 class NotRecordable(RecorderError):

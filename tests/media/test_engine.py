@@ -274,24 +274,44 @@ async def test_calls_opened_while_the_process_is_gone(
     assert kinds(tmp_path) == ["start", "stream", "stream", "stop"]
 
 
-async def test_a_switch_nobody_confirms_leaves_what_records_less(
-    engine: MediaEngine, sender: Sender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("before", "after", "goes_on"),
+    [
+        (RECORD, PAUSE, []),
+        (RECORD, DISCARD, []),
+        (PAUSE, RECORD, []),  # a pause is not ended by what nobody confirmed
+        (DISCARD, RECORD, ["rec"]),
+        (RECORD, Target("next"), ["next"]),
+        (PAUSE, DISCARD, []),
+    ],
+    ids=["pause", "stop", "resume", "start", "split", "stop paused"],
+)
+async def test_a_switch_nobody_confirms(
+    engine: MediaEngine,
+    sender: Sender,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: Target,
+    after: Target,
+    goes_on: list[str],
 ) -> None:
     monkeypatch.setattr(process, "ACKNOWLEDGE_S", 0.4)
     monkeypatch.setattr(process, "HEARTBEAT_S", 0.1)
-    (port,) = opened(engine)
-    kept = sender.send(port)
-    await engine.switch("s", RECORD, now())
-    for target in (PAUSE, RECORD):
-        engine.on_trouble = lambda recording_id, code: kill(engine, signal.SIGSTOP)
-        kill(engine, signal.SIGSTOP)
-        with pytest.raises(MediaUnavailable):
-            await engine.switch("s", target, now())
-        engine.on_trouble = lambda recording_id, code: None
-        await engine.reports(["s"])
-        sender.send(port)
+    (port,) = opened(engine, target=before)
+    engine.open("another", [B], Target("other"), now())  # of which trouble is told
+    await engine.reports(["s"])
+    engine.on_trouble = lambda recording_id, code: kill(engine, signal.SIGSTOP)
+    kill(engine, signal.SIGSTOP)
+    with pytest.raises(MediaUnavailable):
+        await engine.switch("s", after, now())
+    engine.on_trouble = lambda recording_id, code: None
+    await engine.reports(["s"])
+    sent = sender.send(port, 3)
     await engine.end("s", now())
-    assert recorded(tmp_path) in ([], kept)  # what was pending died with the first process
+    for recording_id in ("rec", "next"):
+        path = spool.path_of(tmp_path, recording_id)
+        kept = recorded(tmp_path, recording_id) if path.exists() else []
+        assert kept == (sent if recording_id in goes_on else [])
 
 
 async def test_a_full_disk_is_told_and_the_others_go_on(

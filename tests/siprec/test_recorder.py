@@ -1,13 +1,19 @@
 """The core: offers in, commands, and what is visible of both."""
 
 import asyncio
+import os
+import signal
 import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from media import process
 from siprec import metadata, sdp
 from siprec.logbook import Changes
 from siprec.occurrence import STARTED, Occurrence
@@ -16,6 +22,7 @@ from siprec.session import (
     Action,
     Actor,
     AlreadyInState,
+    ControlFailed,
     InvalidTransition,
     LiveSession,
     Offer,
@@ -436,3 +443,81 @@ async def test_a_session_without_a_recording_has_an_outline_of_one(node: Node) -
     assert [row.id for row in recorder.open_recordings()] == [live.recording.id]
     await recorder.control(live.id, Action.STOP, DESK)
     assert recorder.outline(live).id == "" and not recorder.open_recordings()
+
+
+@contextmanager
+def hanging(node: Node, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One media process after the other hangs."""
+    monkeypatch.setattr(process, "ACKNOWLEDGE_S", 1.0)
+    monkeypatch.setattr(process, "HEARTBEAT_S", 0.1)
+    usual = node.engine.on_trouble
+
+    def hang(recording_id: str, code: str) -> None:
+        usual(recording_id, code)
+        assert node.engine.worker_pid
+        os.kill(node.engine.worker_pid, signal.SIGSTOP)
+
+    node.engine.on_trouble = hang
+    hang("", "")
+    yield
+    node.engine.on_trouble = usual
+
+
+@pytest.mark.parametrize(
+    ("before", "action", "state", "again"),
+    [
+        ([], Action.PAUSE, State.PAUSED, AlreadyInState),
+        ([Action.PAUSE], Action.RESUME, State.PAUSED, None),
+        ([Action.STOP], Action.START, State.RECORDING, AlreadyInState),
+        ([], Action.SPLIT, State.RECORDING, None),
+        ([], Action.STOP, State.STOPPED, AlreadyInState),
+    ],
+    ids=str,
+)
+async def test_a_command_nobody_confirms_stays_asked_for_unless_it_ends_a_pause(
+    node: Node,
+    monkeypatch: pytest.MonkeyPatch,
+    before: list[Action],
+    action: Action,
+    state: State,
+    again: type[Exception] | None,
+) -> None:
+    recorder = node.services.recorder
+    await node.call("another")
+    live = await node.call()
+    for command in before:
+        await recorder.control(live.id, command, DESK)
+    pauses = live.pauses
+    await recorder.reports([live.id])
+    with hanging(node, monkeypatch), pytest.raises(ControlFailed):
+        await recorder.control(live.id, action, DESK)
+    assert live.state is state
+    if action is Action.RESUME:
+        assert live.pauses == pauses and live.pauses[-1].ended_at is None
+    if again:
+        with pytest.raises(again):
+            await recorder.control(live.id, action, DESK)
+    else:
+        assert (await recorder.control(live.id, action, DESK)).state is State.RECORDING
+
+
+async def test_media_goes_where_the_state_says_after_a_command_nobody_confirmed(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = node.services.recorder
+    live = await node.call()
+    first = live.recording
+    await recorder.reports([live.id])
+    with hanging(node, monkeypatch), pytest.raises(ControlFailed):
+        await recorder.control(live.id, Action.SPLIT, DESK)
+    assert first and live.recording and live.recording.id != first.id
+    await recorder.reports([live.id])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        port = live.streams[0].port.rtp_port
+        for number in range(3):
+            header = struct.pack(">BBHII", 0x80, 0, number, 160 * number, 7)
+            sender.sendto(header + bytes(160), ("127.0.0.1", port))
+    second = live.recording.id
+    recorder.end(live.dialog_id, "bye")
+    row = await finished(node, second)
+    assert row.streams[0].packets == 3

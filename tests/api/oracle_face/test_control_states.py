@@ -187,6 +187,7 @@ async def test_a_media_process_that_does_not_answer(
         live = await desk.call()
         assert live.recording
         recording_id = live.recording.id
+        assert await desk.node.services.recorder.reports([live.id]), "the media process knows it"
         with hanging(desk, monkeypatch):
             both = await simultaneously(give(desk, "pause", live), give(desk, "pause", live))
         # That it is paused already is not said either, as long as nobody knows.

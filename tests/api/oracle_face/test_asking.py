@@ -1,5 +1,7 @@
 """Requests taken apart: what Accept asks for, and bodies that cannot be read."""
 
+from typing import Any
+
 import pytest
 
 from api.oracle_face.asking import FORM, prefers_json
@@ -77,7 +79,7 @@ async def test_a_body_that_cannot_be_read_does_nothing(
 
 async def test_the_body_of_a_get_or_delete_is_ignored(desk: Desk) -> None:
     await desk.call(ucid="U1")
-    odd = {"headers": {"Content-Type": JSON}, "body": b"{"}
+    odd: dict[str, Any] = {"headers": {"Content-Type": JSON}, "body": b"{"}
     said = await desk.get("audioRecording/details", isrUcid="U1", **odd)
     assert said.recording["isrUcid"] == "U1"
     said = await desk.ask("DELETE", "audioRecording/details", isrUcid="U1", **odd)

@@ -1,5 +1,7 @@
 """Events and screens: what other machines tell FACE, from known hosts without a token."""
 
+from ipaddress import ip_address
+
 import structlog
 
 from api.dialect import Context
@@ -10,8 +12,8 @@ from api.oracle_face.wire import Tree
 from siprec.dispatcher import TooManyEvents, UnknownEvent
 from siprec.logbook import Changes
 from siprec.screen import NoScreenRecorder, ScreenRefused
-from siprec.session import LiveSession, RecorderError
-from storage.entries import SYSTEM_ACCOUNT
+from siprec.session import Actor, LiveSession, RecorderError
+from storage.entries import SYSTEM_ACCOUNT, ScreenAgent
 from storage.records import StorageError
 
 logger = structlog.get_logger(__name__)
@@ -78,9 +80,12 @@ class Capture:
         if not (agent_id or screen_ip):
             raise missing("AgentId or ScreenIP")
         ask.need("control")
-        agent = self._services.directory.entries.screen_agents.get(agent_id)
-        if agent and agent.account != SYSTEM_ACCOUNT and not ask.actor.sees(agent.account):
-            raise Refusal(codes.FAILURE)
+        agents = self._services.directory.entries.screen_agents
+        named = [agents[agent_id]] if agent_id in agents else []
+        there = [each for each in agents.values() if _address(each.address) == _address(screen_ip)]
+        for known in (named, there):
+            if known and not any(_is_reached(ask.actor, each) for each in known):
+                raise Refusal(codes.FAILURE)
         return agent_id, screen_ip
 
     def _live(self, ask: Ask, isr_id: str) -> LiveSession:
@@ -99,3 +104,17 @@ class Capture:
             await self._services.library.update(recording_id, changes, ask.actor)
         except (RecorderError, StorageError) as error:
             logger.error("screen_not_correlated", call_id=live.call_id, error=str(error))
+
+
+def _address(text: str) -> str:
+    """An IP address in the one form that all its forms have."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _is_reached(actor: Actor, agent: ScreenAgent) -> bool:
+    """Whether `actor` may have the screen recorded that is registered for an agent."""
+    return agent.account == SYSTEM_ACCOUNT or actor.sees(agent.account)

@@ -232,8 +232,11 @@ async def test_a_tenant_reaches_its_own_calls_and_agents(studio: Studio) -> None
     assert said(bank) == unknown
     await desk.call(dnis="200", ucid="U2")
     for command in (START, STOP):
-        refused = await desk.get(command, "isr@bank.example", IsrId="U2", AgentId="6789")
-        assert said(refused) == NACK
+        for screen in ({"AgentId": "6789"}, {"ScreenIP": IP}, {"ScreenIP": f"::ffff:{IP}"}):
+            refused = await desk.get(command, "isr@bank.example", IsrId="U2", **screen)
+            assert said(refused) == NACK
+        both = {"AgentId": "all", "ScreenIP": IP}
+        assert said(await desk.get(command, "isr@bank.example", IsrId="U2", **both)) == NACK
     assert studio.asked == []
     for who, ucid, agent_id in (
         ("isr@bank.example", "U2", "all"),

@@ -58,7 +58,7 @@ ERRORS: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (
     (
         ControlFailed,
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "the media process did not confirm in time; what was asked stays asked for, except a resume",
+        "the media process did not confirm in time; all but a resume stays asked for",
     ),
     (
         StorageUnavailable,

@@ -90,8 +90,6 @@ class Control:
         row = await self._services.library.get(row.id, ask.actor)
         if row.status != "recording":  # another command has ended it: show the id it keeps
             row = await self._services.library.booked(row.id)
-        if action in _OPENING:
-            row = replace(row, duration_ms=0)
         return await self._recordings.shown(ask, [row], done(update, name))
 
     async def _given(

@@ -9,13 +9,12 @@ from aiohttp import web
 
 from api import files
 from api.dialect import Context
-from api.oracle_face import asking, codes, wire
+from api.oracle_face import codes, wire
 from api.oracle_face.asking import Ask
 from api.oracle_face.codes import Refusal, invalid, missing
 from api.oracle_face.criteria import Selection
 from api.oracle_face.recordings import Recordings, place
 from api.oracle_face.tickets import Tickets
-from api.problem import ApiError
 from siprec.session import (
     SYSTEM,
     Actor,
@@ -114,14 +113,14 @@ class Media:
         stored = files.StoredFile(
             self._services.blobs, each.file.key, "video/mp4", each.file.sha256, each.filename
         )
-        return await _sent(ask.request, stored)
+        return await files.send(ask.request, stored)
 
     async def _chosen(self, ask: Ask) -> tuple[Selection, str]:
         """The id of the recording that matches. Raises Refusal, Several."""
         ask.need("download")
         selection = self._recordings.selection(ask)
         try:
-            rows = await self._recordings.one(ask, selection)
+            rows = await self._recordings.one(ask, selection, has_ended=True)
         except Refusal as refusal:
             if refusal.code in {codes.NO_RECORDING, codes.NO_UCID}:
                 raise _no_file(ask, selection) from None
@@ -178,17 +177,7 @@ class Media:
         stored = files.StoredFile(
             self._services.blobs, file.key, MEDIA_TYPES[kind], file.sha256, name
         )
-        return await _sent(request, stored)
-
-
-async def _sent(request: web.Request, stored: files.StoredFile) -> web.StreamResponse:
-    """The answer with a file, or what FACE says of a range outside it."""
-    try:
         return await files.send(request, stored)
-    except ApiError as error:
-        said = asking.answer(request, wire.result(codes.FAILURE, str(error)), error.status)
-        said.headers.update(error.headers)
-        return said
 
 
 def _file(row: Recording, kind: str) -> FileRecord:

@@ -108,9 +108,14 @@ class Recordings:
         names = frozenset(entries.custom_fields), frozenset(entries.metadata_types)
         return updates.parse(ask.body, *names)
 
-    async def one(self, ask: Ask, selection: Selection) -> list[Recording]:
-        """The recording that matches, as its segments. Raises Refusal, Several."""
-        groups = self._grouped(ask, await self._matching(ask, selection))
+    async def one(
+        self, ask: Ask, selection: Selection, *, has_ended: bool = False
+    ) -> list[Recording]:
+        """The recording that matches, as its segments; `has_ended`: live ones do not count.
+
+        Raises Refusal, Several.
+        """
+        groups = self._grouped(ask, await self._matching(ask, selection, has_ended))
         if not groups:
             raise Refusal(codes.NO_UCID if selection.only_ids else codes.NO_RECORDING)
         if len(groups) > 1:
@@ -123,9 +128,9 @@ class Recordings:
         rows = await self._numbered(await self._services.library.match(whole, ask.actor))
         return sorted(rows, key=lambda row: row.segment) or group
 
-    async def _matching(self, ask: Ask, selection: Selection) -> list[Recording]:
+    async def _matching(self, ask: Ask, selection: Selection, has_ended: bool) -> list[Recording]:
         """Live ones first, then by number."""
-        wanted = selection.query.has_video
+        has_ended = has_ended or "recordingId" in selection.named
         recording_id = ""
         if selection.tmp_recording_id is not None:
             recording_id = self._ids.recording(selection.tmp_recording_id)
@@ -135,9 +140,9 @@ class Recordings:
         def keep(row: Recording) -> bool:
             if recording_id and row.id != recording_id:
                 return False
-            if "recordingId" in selection.named and row.status == "recording":
+            if has_ended and row.status == "recording":
                 return False
-            return not wanted or self.may_see_video(ask.actor, row)
+            return not selection.query.has_video or self.may_see_video(ask.actor, row)
 
         rows = await self._services.library.match(selection.query, ask.actor, keep)
         return sorted(await self._numbered(rows), key=self._place)

@@ -96,7 +96,7 @@ def recording(shown: Shown) -> Tree:
         ani=row.ani,
         dnis=row.dnis,
         account=str(row.account),
-        duration=row.duration_ms,
+        duration=0 if shown.tmp_id else row.duration_ms,  # it has none before it ends
         startTime=time(row.started_at),
         directory=directory_of(row) if archived else None,
         rss=row.node,
@@ -302,7 +302,7 @@ def conversation(rows: Sequence[Shown]) -> Tree:
     """All there is to say of one call in release 6.4, the content of `<recording>`.
 
     `rows`: its recordings in the order of `segment`, at least one. The call has the ids and names
-    of the first, and the durations of all.
+    of the first, and the durations of those that have ended.
     """
     first = clean(rows[0].row)
     custom: dict[str, str] = {}
@@ -313,7 +313,7 @@ def conversation(rows: Sequence[Shown]) -> Tree:
         ani=first.ani,
         dnis=first.dnis,
         account=str(first.account),
-        duration=sum(shown.row.duration_ms for shown in rows),
+        duration=sum(shown.row.duration_ms for shown in rows if not shown.tmp_id),
         startTime=time(first.started_at),
         route=first.route,
         sensitive=int(any(shown.row.sensitive for shown in rows)),

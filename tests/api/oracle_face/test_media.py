@@ -1,6 +1,7 @@
 """Files over FACE: downloads, redirects, direct URLs and videos, as their users fetch them."""
 
 import asyncio
+import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -251,3 +252,13 @@ async def test_what_cannot_be_converted(desk: Desk) -> None:
     await stored(desk, "r2", status="failed", reason="render_failed", files=())
     for command in (DOWNLOAD, REDIRECT):
         assert said(await desk.get(command, filename="r2.wav")) == failed
+
+
+async def test_calls_that_last_are_no_candidates_for_a_download(desk: Desk) -> None:
+    stored = await desk.recorded(await desk.call(ani="555", ucid="U1"))
+    await desk.call(ani="555", ucid="U2")
+    for command, status in (("audioRecording/download", 200), ("audioRecording/redirect", 302)):
+        said = await desk.get(command, ani="555")
+        assert said.status == status, said.text
+    said = await desk.get("audioRecording/download", ani="555")
+    assert hashlib.sha256(said.body).hexdigest() == stored.files[0].sha256

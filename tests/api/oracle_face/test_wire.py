@@ -462,7 +462,7 @@ def _segments() -> list[Shown]:
 CALL_XML = (
     PROLOG + "<result><code>0</code><message>ACK</message><recording>"
     "<recordingId>41</recordingId><ani>caller</ani><dnis>callee</dnis><account>1</account>"
-    "<duration>10505</duration><startTime>2026-07-19 16:21:45.356</startTime>"
+    "<duration>10005</duration><startTime>2026-07-19 16:21:45.356</startTime>"
     "<route>1</route><sensitive>1</sensitive><deleteFlag>false</deleteFlag>"
     "<isrUcid>ucid-515</isrUcid><ingressCallId>515@src</ingressCallId>"
     "<customDataSets><customData><name>one</name><value>1</value></customData>"
@@ -498,7 +498,7 @@ CALL_XML = (
 CALL_JSON = (
     '{"result":{"code":0,"message":"ACK","recording":{'
     '"recordingId":41,"ani":"caller","dnis":"callee","account":"1",'
-    '"duration":10505,"startTime":"2026-07-19 16:21:45.356",'
+    '"duration":10005,"startTime":"2026-07-19 16:21:45.356",'
     '"route":1,"sensitive":1,"deleteFlag":false,'
     '"isrUcid":"ucid-515","ingressCallId":"515@src",'
     '"customDataSets":[{"customData":{"name":"one","value":"1"}},'

@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install lint type test test-postgres test-all bench bench-catalog fuzz demo run
+.PHONY: install lint type test test-postgres test-all bench bench-catalog fuzz demo face run
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' && touch $@

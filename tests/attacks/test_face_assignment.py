@@ -30,7 +30,7 @@ MEANINGLESS = sorted(
     | {"never_expire", "setNeverExpire ", "profile", "fill", "is_strict", "codecProfile"}
     | {"fillWithSilence", "maxListLength", "format", "testcustomdata1", "bankOnly", ""}
 )
-VALUES = ("1", "200", "true", "", "x.wav")
+VALUES = ("1", "true", "")
 
 
 @pytest.fixture

@@ -104,14 +104,19 @@ async def raw(desk: Desk, path: str, headers: str, body: bytes) -> tuple[int, in
 
 async def test_a_slow_body_is_given_up_and_nothing_done(desk: Desk) -> None:
     live = await desk.call(ucid="U1")
-    for headers, body in (
-        ("Content-Length: 20", b""),
-        ("Content-Length: 20", b"agentId=1"),
-        ("Transfer-Encoding: chunked", b""),
-        ("Transfer-Encoding: chunked", b"9\r\nagentId=1\r\n"),
-    ):
-        for path in CONTROL:
-            assert await raw(desk, path, headers, body) == (408, -1), (path, headers, body)
+    await desk.token()
+    async with asyncio.TaskGroup() as group:
+        slow = [
+            group.create_task(raw(desk, path, headers, body), name="slow")
+            for path in CONTROL
+            for headers, body in (
+                ("Content-Length: 20", b""),
+                ("Content-Length: 20", b"agentId=1"),
+                ("Transfer-Encoding: chunked", b""),
+                ("Transfer-Encoding: chunked", b"9\r\nagentId=1\r\n"),
+            )
+        ]
+    assert {each.result() for each in slow} == {(408, -1)}
     assert live.state == "recording" and not live.pauses and live.segments == 1
     assert live.recording and live.recording.agent_id == ""
     whole = ("Content-Length: 9", b"agentId=1")

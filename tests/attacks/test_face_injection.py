@@ -69,6 +69,7 @@ EXPRESSIONS = (
     "%s%n",
     "{0.__class__}",
 )
+PARTS_OF_PATHS = ("/", "\\", "..", "%2f", "%2e", "\uff0f", "\uff0e")
 HOSTILE = (*NAMES[:8], "..\\x", "x\0.wav", "-i", "~", "CON", "\u202egpj.wav", "x" * 300)
 
 
@@ -99,6 +100,7 @@ async def test_a_new_name_is_refused_or_a_name_and_never_a_path(desk: Desk, tmp_
                 assert said.message == "Invalid Parameter - filename", name
                 assert kept == "of-the-shop.wav"
                 continue
+            assert not any(part in name for part in PARTS_OF_PATHS), name
             assert said.recording["filename"] == kept and kept.endswith(".wav")
             assert not UNSAFE.search(unquote(kept)) or "%" in kept, kept
             if kept not in {name, f"{name}.wav"}:

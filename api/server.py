@@ -5,6 +5,7 @@ how long we do. A peer that stops reading is cut off by the kernel (TCP_USER_TIM
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ HEADERS = {
 
 LOOK_S = 10.0
 """Time between two looks whether the certificate was renewed."""
+
+_SECRET = re.compile(r"((?:token|ticket|password)(?:=|%3D))[^/&;]*", re.IGNORECASE)
 
 ABORTED = 499
 """Logged as status when the client left before the answer was complete."""
@@ -277,8 +280,11 @@ def _day(certificate: Certificate) -> str:
 
 
 def _path(request: web.BaseRequest) -> str:
-    """The path as it came, still percent-encoded, without the query."""
-    return request.rel_url.raw_path
+    """The path as it came, still percent-encoded, without the query.
+
+    What a slip at the question mark has brought into it is not for the log.
+    """
+    return _SECRET.sub(r"\1***", request.rel_url.raw_path)
 
 
 async def _secure(_: web.Request, response: web.StreamResponse) -> None:

@@ -72,7 +72,7 @@ class Command:
 def face(context: Context) -> Iterable[web.RouteDef]:
     """The routes of FACE."""
     door = Door(context)
-    return [web.route("*", PREFIX + "{tail:(/.*)?}", door.serve)]
+    return [web.route("*", PREFIX + r"{tail:(/[\s\S]*)?}", door.serve)]
 
 
 class Door:
@@ -166,7 +166,8 @@ class Door:
         self, request: web.Request, path: str, error: Exception, is_response: bool
     ) -> web.StreamResponse:
         refusal, methods = _refusal_of(error), self._methods(path)
-        logger.info("face_refused", command=path if methods else "", code=refusal.code)
+        command = path if path in self._commands else ""  # what else is there may be a secret
+        logger.info("face_refused", command=command, code=refusal.code)
         make = wire.response if is_response else wire.result
         is_hidden = self._config.always_http_200 and refusal.status in HIDDEN
         status = HTTPStatus.OK if is_hidden else refusal.status

@@ -155,6 +155,10 @@ async def misused(wire: Wire) -> None:
         await wire.ask("GET", f"http://x/Face/{DETAILS}?token={token}")
         await wire.ask("GET", f"/other?token={token}")
         await wire.ask("GET", f"/srs/v1/recordings?token={token}")
+        for slip in ("&", ";", "%3F", "%3ftoken%3D1&", "/"):
+            await wire.ask("GET", f"/Face/{DETAILS}{slip}token={token}")
+            await wire.ask("GET", f"/other{slip}access_token%3d{token}")
+            await wire.ask("GET", f"/Face/Recordings/x.wav{slip}Ticket={wire.ticket}")
         for octets in broken(token):
             await wire.send(octets)
     for email, password in ((EMAIL, WRONG), ("nobody@x", PASSWORD), (EMAIL, PASSWORD + "x")):
@@ -209,7 +213,7 @@ async def test_one_line_for_each_request_whatever_is_in_it(tmp_path: Path) -> No
                 f"/Face/{DETAILS}?{which}&{value}=1",
                 f"/Face/{DETAILS}?token={wire.token}&filename={value}",
                 f"/Face/eventNotify?event={value}&ucid={value}",
-                f"/Face/{value.replace('%0A', '')}",
+                f"/Face/{value}",
                 f"/Face/version?x={uuid4()}",
             ):
                 agent_name = f"User-Agent: {header}\r\nX-Forwarded-For: {header}\r\n"

@@ -113,7 +113,8 @@ class Talker:
 
     def run(self) -> None:
         with socket.socket(type=socket.SOCK_DGRAM) as end:
-            while not self.quiet.wait(0.0005) and len(self.sent) < 60_000:
+            # Ten times as fast as speech: the socket's buffer lasts while others keep the cores busy.
+            while not self.quiet.wait(0.002) and len(self.sent) < 60_000:
                 before = now()
                 end.sendto(datagram(len(self.sent), b"x" * 160), ("127.0.0.1", self.port))
                 self.sent.append((before, now()))

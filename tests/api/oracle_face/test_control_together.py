@@ -125,7 +125,7 @@ async def test_a_start_that_is_stopped_before_it_is_answered(desk: Desk) -> None
             give(desk, "start", live, body={"agentId": "7"}), give(desk, "stop", live)
         )
         assert (started.code, stopped.code) in {(0, 0), (0, 13)}, started.text
-        assert (started.recording["duration"], started.recording["agentId"]) == ("0", "7")
+        assert started.recording["agentId"] == "7"
         if stopped.code == 0:
             met += 1
             for name in ("filename", "startTime"):

@@ -113,7 +113,7 @@ class Talker:
 
     def run(self) -> None:
         with socket.socket(type=socket.SOCK_DGRAM) as end:
-            # Ten times as fast as speech: the socket's buffer lasts while others keep the cores busy.
+            # Ten times as fast as speech: the socket's buffer outlasts busy cores.
             while not self.quiet.wait(0.002) and len(self.sent) < 60_000:
                 before = now()
                 end.sendto(datagram(len(self.sent), b"x" * 160), ("127.0.0.1", self.port))

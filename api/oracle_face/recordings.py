@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import quote
 
+import structlog
 from aiohttp import web
 
 from api.dialect import Context
@@ -23,11 +24,17 @@ from api.oracle_face.wire import Shown, Tree
 from siprec.logbook import directory_of
 from siprec.session import Actor, ConversionTimeout, NotFinished
 from storage.entries import ExportTemplate
-from storage.records import NameTaken, OnHold, Recording, RecordingQuery
+from storage.records import NameTaken, OnHold, Recording, RecordingQuery, StorageError
 
 MOST_SEGMENTS = 1000
 NAMES_TRIED = 20
 """How often a recording is given a free name before somebody else has it."""
+
+
+INFO_FOR_ANI = "Error retrieving file info for ANI {} DNIS {} at timestamp of {}"
+"""What is said of details nobody can read if these were the criteria."""
+
+logger = structlog.get_logger(__name__)
 
 
 class Several(Exception):
@@ -52,7 +59,10 @@ class Recordings:
         """Show the one recording that matches, in an export template if one is named."""
         selection = self.selection(ask)
         template = self._template(selection)
-        rows = await self.one(ask, selection)
+        try:
+            rows = await self.one(ask, selection)
+        except StorageError as error:
+            raise _unread(error, selection) from error
         return (
             await self._exported(ask, rows, template) if template else await self.shown(ask, rows)
         )
@@ -252,6 +262,15 @@ def done(update: Update, name: str) -> str:
     if update.filename is None or name == update.asked_filename:
         return codes.ACK
     return codes.RENAMED.format(name)
+
+
+def _unread(error: StorageError, selection: Selection) -> Exception:
+    """What is said of a row of the catalogue that nobody can read; other errors as they are."""
+    if type(error) is not StorageError:
+        return error
+    logger.error("recording_unreadable", error=str(error))
+    criteria = selection.ani_dnis_start
+    return Refusal(codes.NO_FILE, INFO_FOR_ANI.format(*criteria) if criteria else "")
 
 
 def check_renaming(rows: Sequence[Recording]) -> None:

@@ -1,6 +1,8 @@
 """Recordings over FACE: shown, listed, changed, deleted."""
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -302,3 +304,16 @@ async def test_a_catalogue_that_is_away(desk: Desk) -> None:
         assert (said.recording["agentId"], live.state) == ("7", state)
     (desk.node.folder / "away.db").rename(database)
     assert (await desk.get(DETAILS, isrUcid="U1")).recording["agentId"] == "7"
+
+
+async def test_a_row_nobody_can_read(desk: Desk) -> None:
+    row = await desk.stored()
+    with closing(sqlite3.connect(desk.node.folder / "siprecd.db")) as books, books:
+        books.execute("UPDATE recordings SET participants = '[damaged'")
+    said = await desk.get(DETAILS, filename=row.filename)
+    assert (said.status, said.code) == (200, 11)
+    assert said.message == "Error retrieving file with supplied criteria"
+    start = f"{row.started_at:%Y-%m-%dT%H:%M:%S}"
+    said = await desk.get(DETAILS, ani="1234", dnis="8675309", start=start)
+    text = f"Error retrieving file info for ANI 1234 DNIS 8675309 at timestamp of {start}"
+    assert (said.code, said.message) == (11, text)

@@ -246,6 +246,7 @@ async def test_a_locked_user_pauses_with_the_token_there_is(
         assert await status_of(anybody, LOGIN, body=asked("till@example.com", "no")) == 401
     assert await status_of(anybody, LOGIN, body=asked("till@example.com")) == 401
     pause = f"/srs/v1/sessions/{live.id}/pause"
+    assert await node.services.writer.drain(10), "nobody writes who could not go on"
     with locked(node.folder / "siprecd.db"):
         assert await status_of(anybody, pause, token, {}) == 200
     assert node.services.recorder.find(live.id).state == "paused"

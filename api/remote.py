@@ -15,6 +15,12 @@ def networks(texts: Sequence[str]) -> tuple[Network, ...]:
     return tuple(map(ip_network, texts))
 
 
+def is_within(remote: str, known: Sequence[Network]) -> bool:
+    """Whether a client's address is in one of the networks; what is no address is in none."""
+    address = _address(remote)
+    return address is not None and _within(address, known)
+
+
 def client(peer: str, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
     """The address a request comes from.
 

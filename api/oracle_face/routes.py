@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from http import HTTPStatus
-from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
 from aiohttp import web
@@ -27,6 +26,7 @@ from api.oracle_face.numbers import TemporaryIds
 from api.oracle_face.recordings import Recordings, Several
 from api.oracle_face.wire import Tree
 from api.problem import ApiError
+from api.remote import is_within, networks
 from api.typed import ACTOR, NOBODY
 from siprec import __version__
 from siprec.logbook import InvalidChange
@@ -81,6 +81,8 @@ class Door:
     def __init__(self, context: Context) -> None:
         self._authenticator = context.authenticator
         self._config = context.config.face
+        self._allowed = networks(context.config.face.allow)
+        self._known = networks(context.config.face.allow_events)
         self._has_proxies = bool(context.config.proxies)
         self._body_s = context.body_s
         self._commands = _commands(context)
@@ -114,7 +116,7 @@ class Door:
     async def _carry_out(
         self, request: web.Request, path: str, methods: Mapping[str, Command]
     ) -> Answer:
-        if not _is_within(request.remote, self._config.allow, default=True):
+        if self._allowed and not is_within(request.remote or "", self._allowed):
             raise Refusal(codes.NOT_AUTHORIZED)
         parameters = asking.parameters(request)
         if not methods:
@@ -154,7 +156,7 @@ class Door:
         is_relayed = not request.headers.keys().isdisjoint(RELAYED)
         if is_relayed and not self._has_proxies:
             return False
-        return _is_within(request.remote, self._config.allow_events, default=False)
+        return is_within(request.remote or "", self._known)
 
     def _admitted(self, request: web.Request, parameters: dict[str, str]) -> Actor:
         token = parameters.pop("token", "")
@@ -269,16 +271,3 @@ def _with_head(methods: Iterable[str]) -> Iterator[str]:
     """Who answers GET answers HEAD."""
     for method in methods:
         yield from ("GET", "HEAD") if method == "GET" else (method,)
-
-
-def _is_within(remote: str | None, networks: Iterable[str], *, default: bool) -> bool:
-    """Whether an address is in one of the networks; `default` if there are none."""
-    known = [ip_network(text) for text in networks]
-    if not known:
-        return default
-    try:
-        address: Any = ip_address(remote or "")
-    except ValueError:
-        return False
-    address = getattr(address, "ipv4_mapped", None) or address
-    return any(address in network for network in known)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.remote import client, networks
+from api.remote import client, is_within, networks
 
 PROXIES = networks(["10.1.0.0/16", "2001:db8:1::/48", "127.0.0.1"])
 PEER = "10.1.0.5"
@@ -74,3 +74,21 @@ def test_any_header_gives_an_address(forwarded: list[str]) -> None:
     found = client(PEER, forwarded, PROXIES)
     assert found == PEER or client(found, ["6.6.6.6"], PROXIES) == found
     assert networks([found])
+
+
+@pytest.mark.parametrize(
+    ("remote", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("::ffff:127.0.0.1", True),
+        ("2001:db8::1", True),
+        ("128.0.0.1", False),
+        ("::1", False),
+        ("fe80::1%eth0", False),
+        ("", False),
+        ("x", False),
+    ],
+)
+def test_who_is_within(remote: str, expected: bool) -> None:
+    assert is_within(remote, networks(["127.0.0.0/8", "2001:db8::/32"])) is expected
+    assert not is_within(remote, ())

@@ -92,3 +92,21 @@ def test_any_header_gives_an_address(forwarded: list[str]) -> None:
 def test_who_is_within(remote: str, expected: bool) -> None:
     assert is_within(remote, networks(["127.0.0.0/8", "2001:db8::/32"])) is expected
     assert not is_within(remote, ())
+
+
+@pytest.mark.parametrize(
+    ("remote", "texts", "within"),
+    [
+        ("10.1.2.3", ["10.1.0.0/16"], True),
+        ("::ffff:10.1.2.3", ["10.1.0.0/16"], True),  # of a socket for both families
+        ("::ffff:10.2.2.3", ["10.1.0.0/16"], False),
+        ("10.1.2.3", ["::/0"], False),
+        ("2001:db8::1", ["10.1.0.0/16", "2001:db8::/32"], True),
+        ("2001:db8::1", ["0.0.0.0/0"], False),
+        ("", ["0.0.0.0/0", "::/0"], False),
+        (None, ["0.0.0.0/0"], False),
+        ("somewhere", ["0.0.0.0/0"], False),
+    ],
+)
+def test_networks(remote: str | None, texts: list[str], within: bool) -> None:
+    assert is_within(remote or "", networks(texts)) is within

@@ -4,9 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
-from api.oracle_face.routes import _is_within
 from config.schema import Api, Face
 from siprec import __version__
 from tests.api.oracle_face.desk import Desk, open_desk
@@ -296,26 +294,6 @@ async def test_hosts_behind_a_proxy(tmp_path: Path, migrated: Path) -> None:
         ):
             said = await desk.get("version", None, headers={"X-Forwarded-For": forwarded})
             assert (said.code if "code" in said.tree else None) == code, forwarded
-
-
-@pytest.mark.parametrize(
-    ("remote", "networks", "within"),
-    [
-        ("10.1.2.3", ["10.1.0.0/16"], True),
-        ("::ffff:10.1.2.3", ["10.1.0.0/16"], True),  # of a socket for both families
-        ("::ffff:10.2.2.3", ["10.1.0.0/16"], False),
-        ("10.1.2.3", ["::/0"], False),
-        ("2001:db8::1", ["10.1.0.0/16", "2001:db8::/32"], True),
-        ("2001:db8::1", ["0.0.0.0/0"], False),
-        ("", ["0.0.0.0/0", "::/0"], False),
-        (None, ["0.0.0.0/0"], False),
-        ("somewhere", ["0.0.0.0/0"], False),
-    ],
-)
-def test_networks(remote: str | None, networks: list[str], within: bool) -> None:
-    for default in (True, False):
-        assert _is_within(remote, networks, default=default) is within
-        assert _is_within(remote, [], default=default) is default
 
 
 async def test_machines_from_known_hosts_need_no_token(desk: Desk) -> None:

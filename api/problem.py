@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from siprec.logbook import InvalidChange
 from siprec.session import (
+    ChannelsInUse,
     ControlFailed,
     ConversionBusy,
     ConversionFailed,
@@ -45,6 +46,7 @@ ERRORS: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (
     (InvalidEntry, HTTPStatus.BAD_REQUEST, ""),
     (InvalidTransition, HTTPStatus.CONFLICT, ""),
     (NotRecordable, HTTPStatus.CONFLICT, ""),
+    (ChannelsInUse, HTTPStatus.SERVICE_UNAVAILABLE, ""),
     (NotFinished, HTTPStatus.CONFLICT, ""),
     (NameTaken, HTTPStatus.CONFLICT, ""),
     (OnHold, HTTPStatus.CONFLICT, ""),

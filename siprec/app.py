@@ -93,7 +93,7 @@ async def _serve(config: Config, node: Rooms, background: Background) -> None:
     try:
         await _start(sip, http)
         archive.recover(leftovers)
-        background.spawn("deletions", services.library.resume())
+        background.spawn("deletions", _delete_rest(node))
         _settle_memory()
         click.echo(f"siprecd {__version__} ready: SIP {' '.join(sip.addresses)}, API {http.url}")
         await stop.first.wait()
@@ -104,6 +104,12 @@ async def _serve(config: Config, node: Rooms, background: Background) -> None:
         await http.stop()
         await node.engine.close()
         await background.stop()
+
+
+async def _delete_rest(node: Rooms) -> None:
+    """Delete what an earlier process began to, or should have."""
+    await node.services.library.resume()
+    await node.disposal.resume()
 
 
 def _certificate(config: Config) -> Certificate | None:
@@ -220,7 +226,7 @@ async def _recover(_: Config, node: Rooms, background: Background) -> None:
     while node.archive.unfinished:
         click.echo(f"{len(node.archive.unfinished)} to go")
         await asyncio.sleep(1)
-    await node.services.library.resume()
+    await _delete_rest(node)
     if not await node.books.writer.drain(WRITE_OUT_S):
         raise CommandError("the database does not answer: try again when it does")
     await _until(lambda: node.archive.is_idle, WRITE_OUT_S, _Stop(asyncio.Event(), asyncio.Event()))

@@ -78,6 +78,8 @@ class Archive:
         """Recordings that have ended and whose files are not made yet, in their newest state."""
         self._leaving = 0
         self._cut_off: set[str] = set()
+        self.on_finished: Callable[[Recording], object] = lambda recording: None
+        """Told of each recording once its files are made, or will never be."""
         self.on_recovered: Callable[[Recording], object] = lambda recording: None
         """Told of each recording that an earlier process did not end, once it is finished."""
 
@@ -210,6 +212,7 @@ class Archive:
         """Have the final state stored; from here on the recording is the library's."""
         self._writer.put(recording)
         self.unfinished.pop(recording.id, None)
+        self.on_finished(recording)
         if recording.id in self._cut_off:
             self._cut_off.discard(recording.id)
             self.on_recovered(recording)

@@ -22,7 +22,8 @@ class FeedEvent:
     type: str
     """`session.started`, `session.updated`, `session.ended`, `recording.started`,
     `recording.paused`, `recording.resumed`, `recording.stopped`, `recording.marked`,
-    `recording.changed`, `recording.complete`, `recording.partial`, `recording.failed`,
+    `recording.unmarked`, `recording.saved`, `recording.discarded`, `recording.changed`,
+    `recording.complete`, `recording.partial`, `recording.failed`,
     `recording.deleted`."""
     at: datetime
     session_id: str = ""

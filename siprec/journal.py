@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 import structlog
 
 from config.schema import Config
-from siprec import identity, logbook
+from siprec import identity, logbook, policy
 from siprec.archive import Archive
 from siprec.feed import EventFeed, FeedEvent
 from siprec.occurrence import ENDED, PAUSED, RESUMED, STARTED, Occurrence
 from siprec.session import Action, Actor, LiveSession, RecordingSession
+from storage.directory import Directory
 from storage.records import Recording
 
 logger = structlog.get_logger(__name__)
@@ -29,6 +30,9 @@ FEED = {
     Action.STOP: "recording.stopped",
     Action.SPLIT: "recording.started",
     Action.MARK: "recording.marked",
+    Action.UNMARK: "recording.unmarked",
+    Action.SAVE: "recording.saved",
+    Action.DISCARD: "recording.discarded",
 }
 """Action -> what the feed calls it."""
 
@@ -53,9 +57,12 @@ def _nobody(_: Occurrence) -> Awaitable[None] | None:
 class Journal:
     """Keeps the rows of open recordings up to date and says what happened."""
 
-    def __init__(self, archive: Archive, feed: EventFeed, config: Config) -> None:
+    def __init__(
+        self, archive: Archive, feed: EventFeed, config: Config, directory: Directory
+    ) -> None:
         self._archive = archive
         self._feed = feed
+        self._directory = directory
         self._ucid_header = config.sip.ucid_header
         self._node = config.storage.node
         self.on_occurrence: Callable[[Occurrence], Awaitable[None] | None] = _nobody
@@ -72,6 +79,7 @@ class Journal:
             egress_call_id=known.egress_call_id or live.identity.egress_call_id,
             realm=known.realm or live.identity.realm,
         )
+        live.sides = policy.sides(self._directory.entries, live.decision.account, live.identity)
         live.participants = logbook.participants(live, model)
         found = (*live.warnings, *warnings, *session.plan.warnings, *model.warnings)
         live.warnings = tuple(dict.fromkeys(found))

@@ -244,7 +244,7 @@ class Library:
 
     # delete
 
-    async def delete(self, recording_id: str, actor: Actor = SYSTEM) -> None:
+    async def delete(self, recording_id: str, actor: Actor = SYSTEM, reason: str = "") -> None:
         """Delete a finished recording: marked first, then its files, then its row.
 
         Cut off in between, `resume` goes on. Raises NotFinished, UnknownRecording, OnHold,
@@ -257,7 +257,7 @@ class Library:
             if row.hold:
                 await self._change(recording_id, lambda row: _refused(row, actor))
                 raise OnHold(f"recording {recording_id} is held")
-            await self._delete(recording_id, actor)
+            await self._delete(recording_id, actor, reason)
 
     async def _delete(self, recording_id: str, actor: Actor, reason: str = "") -> None:
         """For the holder of its turn."""

@@ -45,6 +45,7 @@ class Changes:
     sensitive: bool | None = None
     never_expire: bool | None = None
     hold: bool | None = None
+    discard: bool | None = None
     custom: Mapping[str, str] = field(default_factory=dict)
     """Name -> value; an empty value takes the name away, names not here keep theirs."""
 
@@ -130,6 +131,7 @@ def opened(live: LiveSession, now: datetime, node: int, terms: Terms = PLAIN) ->
         filename=terms.filename or file_name_of(live),
         from_aor=live.from_aor,
         to_aor=live.to_aor,
+        discard=live.discards,
     )
 
 
@@ -153,6 +155,7 @@ def current(live: LiveSession, recording: Recording, now: datetime) -> Recording
         warnings=live.warnings,
         pauses=live.pauses,
         marks=live.marks,
+        discard=live.discards,
         duration_ms=live.duration_ms(now),
         paused_ms=live.paused_ms(now),
         paused_at_end=live.state is State.PAUSED,
@@ -215,6 +218,10 @@ def described(live: LiveSession, recording: Recording, model: Model) -> Recordin
         ucid=identity.ucid,
         egress_call_id=identity.egress_call_id,
         realm=identity.realm,
+        owner=live.sides.owner,
+        local_party=live.sides.local,
+        remote_party=live.sides.remote,
+        direction=live.sides.direction,
         siprec_sessions=_sessions(model),
         participants=participants(live, model, past=True),
         streams=streams(live, model),

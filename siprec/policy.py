@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 
 from config.schema import Route as Defaults
 from siprec.identity import user_part
-from siprec.session import Decision, Identity, Offer, Refused
+from siprec.session import Bar, Decision, Identity, Offer, Refused, Sides
 from storage.directory import INITIAL, Entries
 from storage.entries import DEFAULT_ROUTE, Route
 
@@ -45,6 +45,9 @@ def decide(entries: Entries, offer: Offer, identity: Identity, defaults: Default
     account = entries.accounts.get(route.account) or INITIAL.accounts[1]
     seconds = defaults.prebuffer_s if route.prebuffer_s is None else route.prebuffer_s
     record = route.record
+    barred = _bar(route, entries, account.number, identity)
+    if barred:
+        record = "never"
     if record == "always" and not drawn(route, offer.call_id, defaults.seed):
         record, seconds = "on_demand", 0
     return Decision(
@@ -54,7 +57,40 @@ def decide(entries: Entries, offer: Offer, identity: Identity, defaults: Default
         profile=route.profile or account.profile,
         pause_fill=route.pause_fill or account.pause_fill,
         prebuffer_ms=1000 * seconds if record == "on_demand" else 0,
+        barred=barred,
+        save_by_default=_either(route.save_by_default, account.save_by_default),
+        agents_may_control=_either(route.agents_may_control, account.agents_may_control),
     )
+
+
+def sides(entries: Entries, account: int, identity: Identity) -> Sides:
+    """Whose call it is: the user's of the account whose line called, else whose was called.
+
+    Without one it is recorded for the called party.
+    """
+    if caller := entries.lines.get((account, identity.ani)):
+        return Sides(caller.email.lower(), "outgoing", identity.ani, identity.dnis)
+    called = entries.lines.get((account, identity.dnis))
+    if called is None:
+        return Sides(local=identity.dnis, remote=identity.ani)
+    return Sides(called.email.lower(), "incoming", identity.dnis, identity.ani)
+
+
+def _bar(route: Route, entries: Entries, account: int, identity: Identity) -> Bar:
+    """What of the call its route bars, by what is known of it at the INVITE."""
+    seen = sides(entries, account, identity)
+    is_internal = bool(seen.owner) and (account, seen.remote) in entries.lines
+    if route.directions and seen.direction not in route.directions:
+        return "direction"
+    if route.traffic and ("internal" if is_internal else "external") not in route.traffic:
+        return "traffic"
+    if any(pattern(text).fullmatch(seen.remote) for text in route.blocked):
+        return "remote party"
+    return ""
+
+
+def _either(of_route: bool | None, of_account: bool) -> bool:
+    return of_account if of_route is None else of_route
 
 
 def drawn(route: Route, call_id: str, seed: str) -> bool:

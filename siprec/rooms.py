@@ -20,6 +20,7 @@ from media.renderer import Renderer
 from siprec.archive import Archive, Spawn
 from siprec.courier import Courier
 from siprec.dispatcher import Dispatcher
+from siprec.disposal import Disposal
 from siprec.feed import EventFeed
 from siprec.library import Library
 from siprec.occurrence import ENDED, Occurrence
@@ -106,6 +107,7 @@ class Rooms:
     engine: MediaEngine
     archive: Archive
     courier: Courier
+    disposal: Disposal
     services: Services
 
 
@@ -173,6 +175,9 @@ def _rooms(
     archive.on_recovered = lambda row: dispatcher.tell(Occurrence(ENDED, datetime.now(UTC), row))
     library.live, library.annotate_live = recorder.open_recording, recorder.annotate
     library.open = recorder.open_recordings
+    disposal = Disposal(library, books.catalog, recorder.is_live, config.storage.node, spawn)
+    archive.on_finished, recorder.on_ended = disposal.settle, disposal.settle_session
+    recorder.commands.on_saving = disposal.decide
     services = Services(
         recorder,
         library,
@@ -187,4 +192,4 @@ def _rooms(
         books.writer,
         books.blobs,
     )
-    return Rooms(books, engine, archive, courier, services)
+    return Rooms(books, engine, archive, courier, disposal, services)

@@ -9,15 +9,17 @@ import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Self, get_args
+from typing import Literal, Self, get_args
 
 from media.spec import StreamPort, StreamSpec
 from siprec.metadata import Document, Model
 from siprec.negotiation import Plan
 from siprec.sdp import SessionDescription
-from storage.entries import DEFAULT_ROUTE, SYSTEM_ACCOUNT, Fill, Permission, Record
+from storage.entries import DEFAULT_ROUTE, SYSTEM_ACCOUNT, Direction, Fill, Permission, Record
 from storage.records import Mark, Participant, Pause, Recording
 
+Bar = Literal["", "direction", "traffic", "remote party"]
+"""What of a call a route can bar."""
 RIGHTS: frozenset[str] = frozenset(get_args(Permission))
 """Every permission there is."""
 
@@ -40,6 +42,9 @@ class Action(StrEnum):
     STOP = "stop"
     SPLIT = "split"
     MARK = "mark"
+    UNMARK = "unmark"
+    SAVE = "save"
+    DISCARD = "discard"
 
 
 TRANSITIONS: dict[tuple[State, Action], State] = {
@@ -50,8 +55,11 @@ TRANSITIONS: dict[tuple[State, Action], State] = {
     (State.RECORDING, Action.STOP): State.STOPPED,
     (State.PAUSED, Action.STOP): State.STOPPED,
     (State.RECORDING, Action.SPLIT): State.RECORDING,
-    (State.RECORDING, Action.MARK): State.RECORDING,
-    (State.PAUSED, Action.MARK): State.PAUSED,
+    **{
+        (state, action): state
+        for state in State
+        for action in (Action.MARK, Action.UNMARK, Action.SAVE, Action.DISCARD)
+    },
 }
 """(state, action) -> next state; a missing key is `InvalidTransition`."""
 
@@ -91,7 +99,18 @@ class ControlFailed(RecorderError):
 
 
 class NotRecordable(RecorderError):
-    """The session's route says that its calls are never recorded."""
+    """The session's route says that its calls are never recorded.
+
+    `barred`: what of the call it bars; empty: all its calls.
+    """
+
+    def __init__(self, barred: "Bar" = "") -> None:
+        super().__init__(f"calls of this {barred or 'route'} are never recorded")
+        self.barred = barred
+
+
+class ChannelsInUse(RecorderError):
+    """The account has as many recordings at this moment as it may have."""
 
 
 class NotFinished(RecorderError):
@@ -224,6 +243,24 @@ class Decision:
     """What a pause leaves, unless the command says."""
     prebuffer_ms: int = 0
     """What an on-demand call holds in memory of the time before it is started."""
+    barred: Bar = ""
+    """Why the route never records this one of its calls."""
+    save_by_default: bool = True
+    """Recordings stay after the call unless somebody discards them, else only if one saves them."""
+    agents_may_control: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Whose call it is, and which way it went for them."""
+
+    owner: str = ""
+    """E-mail address of the user whose line it was; empty: nobody's."""
+    direction: Direction | Literal[""] = ""
+    """Empty without an owner."""
+    local: str = ""
+    """The owner's number, without one the called party's."""
+    remote: str = ""
 
 
 @dataclass(slots=True)
@@ -271,6 +308,11 @@ class LiveSession:
     decision: Decision = Decision()
     segments: int = 0
     """Recordings there were so far."""
+    sides: Sides = Sides()
+    marking: Literal["", "mark", "unmark"] = ""
+    """What was last said of the call."""
+    saving: Literal["", "save", "discard"] = ""
+    """What is to become of its recordings, if anybody said."""
     outline: Recording | None = None
     """What a recording of now would say, without an id; None: to be made when it is wanted."""
 
@@ -297,6 +339,11 @@ class LiveSession:
             live.pauses = (Pause(offer.received_at, None, "silence"),)
             live.warnings = ("paused_before_restart",)
         return live
+
+    @property
+    def discards(self) -> bool:
+        """Whether its recordings are deleted once the call has ended."""
+        return self.saving == "discard" or not (self.saving or self.decision.save_by_default)
 
     def is_seen_by(self, actor: Actor) -> bool:
         """Whether the session exists for `actor`."""

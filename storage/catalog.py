@@ -165,6 +165,12 @@ class Catalog:
         marked = select(recordings).where(recordings.c.deleting)
         return await self._load(marked.where(recordings.c.node == node))
 
+    async def discarded(self, node: int) -> list[Recording]:
+        """Finished recordings of a node that go once their calls have ended; newest first."""
+        row = recordings.c
+        marked = select(recordings).where(row.discard, row.status.not_in(UNFINISHED))
+        return await self._load(marked.where(row.node == node))
+
     async def due(
         self, node: int, account: int, route: int, ended_before: datetime, limit: int = LIMIT
     ) -> list[str]:

@@ -7,7 +7,7 @@ place of the one before, so that what one entry says of another is always true.
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +134,14 @@ class Directory:
         except InvalidEntry as error:
             raise InvalidEntry(f"cannot be removed: {error}") from None
 
+    async def edit(self, change: Callable[[Entries], Mapping[Key, Entry | None]]) -> list[Change]:
+        """Put and remove what `change` makes of the state as it is then, all or nothing.
+
+        None: what has this kind and key is removed. Raises InvalidEntry, StorageUnavailable, and
+        what `change` raises.
+        """
+        return await self._change(lambda before, _: _checked(change(before)))
+
     async def apply(
         self, text: bytes, *, yaml: bool = False, dry_run: bool = False
     ) -> list[Change]:
@@ -232,6 +240,10 @@ def _putting(entries: Iterable[Entry]) -> Edit:
         return {(kind_of(each), key_of(each)): _kept(_valid(each), before) for each in entries}
 
     return edit
+
+
+def _checked(wanted: Mapping[Key, Entry | None]) -> dict[Key, Entry | None]:
+    return {key: entry and _valid(entry) for key, entry in wanted.items()}
 
 
 def _valid(entry: Entry) -> Entry:

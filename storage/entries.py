@@ -6,20 +6,27 @@ Plain typed values, the same in a directory file, in the native interface and in
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Struct, field, structs
+
+from storage import platforms
+from storage.platforms import Integration, PlatformName, RecordingPlatform, RecordingProperties
+
+Entry: TypeAlias = platforms.Entry
+Name: TypeAlias = platforms.Name
+Number: TypeAlias = platforms.Number
+Text: TypeAlias = platforms.Text
 
 SYSTEM_ACCOUNT = 1
 """The account that is always there; who belongs to it sees all accounts."""
 DEFAULT_ROUTE = 1
 """The route that is always there and takes what no other takes."""
+SYSTEM = "system"
+"""Key of the one entry there is of a kind."""
 KEEP = "***"
 """Shown in place of a secret; where it is written back, the secret stays as it was."""
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:@/+-]{0,99}(?!\n)$")]
-Text = Annotated[str, Meta(max_length=255)]
-Number = Annotated[int, Meta(ge=1, le=2_000_000_000)]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
 """0: for ever."""
 Url = Annotated[str, Meta(pattern=r"^https?://[!-~]{1,2000}(?!\n)$")]
@@ -30,6 +37,8 @@ Fill = Literal["silence", "cut"]
 Record = Literal["always", "on_demand", "never"]
 Permission = Literal["control", "playback", "download", "delete", "edit", "video"]
 UserType = Literal["api", "admin", "tenant"]
+Direction = Literal["incoming", "outgoing"]
+Traffic = Literal["internal", "external"]
 
 DEFAULT_PERMISSIONS: Mapping[UserType, frozenset[Permission]] = MappingProxyType(
     {
@@ -91,10 +100,6 @@ PROFILES: Mapping[str, Format | None] = MappingProxyType(
 """Format profile -> MP3 it makes; None: as `[render]` of the configuration says."""
 
 
-class Entry(Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all entries."""
-
-
 class Account(Entry, frozen=True, forbid_unknown_fields=True):
     """A tenant: what its routes and users have in common."""
 
@@ -108,6 +113,18 @@ class Account(Entry, frozen=True, forbid_unknown_fields=True):
     dtmf_mask: bool = False
     """Pressed keys are not kept."""
     video_access: bool = True
+    save_by_default: bool = True
+    """Recordings stay after their call unless somebody discards them; else only if somebody saves
+    them."""
+    agents_may_control: bool = True
+    """Interfaces through which agents give commands take them."""
+    channels: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Recordings at the same time beyond which `start` is refused; 0: any number. What is recorded
+    from its beginning counts, but is never refused."""
+    tenant: Text = ""
+    """Enterprise or service provider of the telephony platform whose group this account is."""
+    platform: PlatformName | None = None
+    """The recording platform its calls come over; None: the default one."""
 
 
 class Route(Entry, frozen=True, forbid_unknown_fields=True):
@@ -136,6 +153,15 @@ class Route(Entry, frozen=True, forbid_unknown_fields=True):
     pause_fill: Fill | None = None
     dtmf_mask: bool | None = None
     video_access: bool | None = None
+    save_by_default: bool | None = None
+    agents_may_control: bool | None = None
+    directions: list[Direction] = field(default_factory=list)
+    """Calls in other directions, seen from the user whose line they concern, are never recorded;
+    none: any."""
+    traffic: list[Traffic] = field(default_factory=list)
+    """Other calls are never recorded: `internal` are those between two users; none: any."""
+    blocked: list[Text] = field(default_factory=list)
+    """Calls with these remote parties are never recorded; `%` stands for any text."""
 
 
 class User(Entry, frozen=True, forbid_unknown_fields=True):
@@ -158,6 +184,13 @@ class User(Entry, frozen=True, forbid_unknown_fields=True):
     devices: list[Text] = field(default_factory=list)
     """Device names."""
     sip_uri: Text = ""
+    first_name: Text = ""
+    last_name: Text = ""
+    department: Text = ""
+    group: Text = ""
+    """Of the people of the account, e.g. a team."""
+    numeric_id: Text = ""
+    """Number other systems know the user by."""
 
 
 class CustomField(Entry, frozen=True, forbid_unknown_fields=True):
@@ -265,6 +298,8 @@ class ScreenAgent(Entry, frozen=True, forbid_unknown_fields=True):
 
 KINDS: Mapping[str, type[Entry]] = MappingProxyType(
     {
+        "platforms": RecordingPlatform,
+        "recording-properties": RecordingProperties,
         "accounts": Account,
         "routes": Route,
         "users": User,
@@ -274,6 +309,7 @@ KINDS: Mapping[str, type[Entry]] = MappingProxyType(
         "destinations": Destination,
         "screen-agents": ScreenAgent,
         "policies": Policy,
+        "integrations": Integration,
     }
 )
 """Kind of entry, as in URLs and files -> its type. What entries name comes before them."""
@@ -305,6 +341,10 @@ def key_of(entry: Entry) -> str:
             return f"{entry.name}.{entry.version}"
         case ScreenAgent():
             return entry.agent_id
+        case RecordingProperties():
+            return SYSTEM
+        case Integration():
+            return entry.guid
     name: Any = getattr(entry, "name")  # noqa: B009 - all others have one
     return str(name)
 

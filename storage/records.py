@@ -232,6 +232,16 @@ class Recording:
     """Nobody and nothing may delete it."""
     deleting: bool = False
     """Its deletion was asked for and goes on until files and row are gone."""
+    discard: bool = False
+    """It is deleted once its call has ended."""
+    owner: str = ""
+    """E-mail address of the user whose line was recorded; empty if it is nobody's."""
+    local_party: str = ""
+    """The number recorded for: the owner's line, else the called party."""
+    remote_party: str = ""
+    """The other number."""
+    direction: str = ""
+    """`incoming` or `outgoing` for the owner; empty if it has none."""
     custom: dict[str, str] = field(default_factory=dict)
     """Custom data, by the names the directory defines."""
     siprec_sessions: tuple[SiprecSession, ...] = ()
@@ -283,6 +293,9 @@ class RecordingQuery:
     filename: str | None = None
     agent_id: str | None = None
     realm: str | None = None
+    owner: str | None = None
+    local_party: str | None = None
+    remote_party: str | None = None
     routes: frozenset[int] | None = None
     aor: str | None = None
     """Address of record of any participant; a leading `sip:` or `sips:` does not count."""

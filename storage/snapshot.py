@@ -31,6 +31,7 @@ from storage.entries import (
     key_of,
     kind_of,
 )
+from storage.platforms import Integration, RecordingPlatform, RecordingProperties
 from storage.records import InvalidEntry, Recording, RecordingQuery
 
 E = TypeVar("E", bound=Entry)
@@ -54,6 +55,9 @@ def _by(
     return MappingProxyType(found)
 
 
+_PROPERTIES = RecordingProperties()
+
+
 @dataclass(frozen=True, slots=True)
 class Entries:
     """One state of the directory: of each kind the entries by what tells them apart."""
@@ -70,27 +74,42 @@ class Entries:
     policies: tuple[Policy, ...] = ()
     """In the order they fire."""
     screen_agents: Mapping[str, ScreenAgent] = field(default_factory=dict)
+    platforms: Mapping[str, RecordingPlatform] = field(default_factory=dict)
+    properties: RecordingProperties = _PROPERTIES
+    integrations: Mapping[str, Integration] = field(default_factory=dict)
+    """By GUID, in the order they were added."""
+    lines: Mapping[tuple[int, str], User] = field(default_factory=dict)
+    """Whose a directory number is, by account and number; of several users, the first."""
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> "Entries":
         """The state that has these entries; of several with the same key, the last."""
         every = list(entries)
         policies = {policy.name: policy for policy in _only(Policy, every)}
+        properties = [*_only(RecordingProperties, every)] or [_PROPERTIES]
+        users = _by(lambda user: user.email.lower(), User, every)
         return cls(
             accounts=_by(lambda account: account.number, Account, every),
             routes=_by(lambda route: route.id, Route, every, lambda route: -route.priority),
-            users=_by(lambda user: user.email.lower(), User, every),
+            users=users,
             custom_fields=_by(lambda custom: custom.name, CustomField, every),
             metadata_types=_by(lambda kind: kind.name, MetadataType, every),
             templates=_by(lambda text: (text.name, text.version), ExportTemplate, every),
             destinations=_by(lambda destination: destination.name, Destination, every),
             policies=tuple(sorted(policies.values(), key=lambda p: (p.position, p.name))),
             screen_agents=_by(lambda agent: agent.agent_id, ScreenAgent, every),
+            platforms=_by(lambda platform: platform.name, RecordingPlatform, every),
+            properties=properties[-1],
+            integrations=_by(lambda each: each.guid, Integration, every, lambda each: each.number),
+            lines=_lines(users.values()),
         )
 
     def __iter__(self) -> Iterator[Entry]:
         """Every entry, those that others name before them."""
+        properties = [self.properties] if self.properties != _PROPERTIES else []
         return chain(
+            self.platforms.values(),
+            properties,
             self.accounts.values(),
             self.routes.values(),
             self.users.values(),
@@ -100,11 +119,20 @@ class Entries:
             self.destinations.values(),
             self.screen_agents.values(),
             self.policies,
+            self.integrations.values(),
         )
 
     def by_key(self) -> dict[tuple[str, str], Entry]:
         """Every entry by kind and `key_of`."""
         return {(kind_of(entry), key_of(entry)): entry for entry in self}
+
+
+def _lines(users: Iterable[User]) -> Mapping[tuple[int, str], User]:
+    found: dict[tuple[int, str], User] = {}
+    for user in users:
+        for line in user.lines:
+            found.setdefault((user.account, line), user)
+    return MappingProxyType(found)
 
 
 INITIAL = Entries.of([Account(1, "System"), Route(1, 1, "Default", priority=0)])
@@ -153,6 +181,26 @@ def _nothing(_: Entry, __: Entries) -> Iterator[str]:
 def _account(owner: int, entries: Entries) -> Iterator[str]:
     if owner not in entries.accounts:
         yield f"account {owner} does not exist"
+
+
+def _tenant(account: Account, entries: Entries) -> Iterator[str]:
+    if account.platform is not None and account.platform not in entries.platforms:
+        yield f"platform: there is no recording platform `{account.platform}`"
+
+
+def _integration(entry: Integration, entries: Entries) -> Iterator[str]:
+    if entry.account is not None:
+        yield from _account(entry.account, entries)
+    if entry.route is not None:
+        route = entries.routes.get(entry.route)
+        if route is None or route.account != entry.account:
+            yield f"route: {entry.route} is none of account {entry.account}"
+
+
+def _properties(properties: RecordingProperties, entries: Entries) -> Iterator[str]:
+    name = properties.default_platform
+    if name is not None and name not in entries.platforms:
+        yield f"default_platform: there is no recording platform `{name}`"
 
 
 def _route(route: Route, entries: Entries) -> Iterator[str]:
@@ -310,7 +358,9 @@ def _action(action: PolicyAction, account: int | None, entries: Entries) -> Iter
 
 CHECKS: Mapping[type[Entry], Check] = MappingProxyType(
     {
-        Account: _nothing,
+        RecordingPlatform: _nothing,
+        RecordingProperties: _properties,
+        Account: _tenant,
         Route: _route,
         User: _user,
         CustomField: _custom_field,
@@ -319,6 +369,7 @@ CHECKS: Mapping[type[Entry], Check] = MappingProxyType(
         Destination: _destination,
         ScreenAgent: _agent,
         Policy: _policy,
+        Integration: _integration,
     }
 )
 """Kind of entry -> what else must be true of it."""

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     text,
 )
 
@@ -36,7 +37,7 @@ from storage.records import (
     SupplementalFile,
 )
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """Newest revision of the books: catalogue, directory, users."""
 OUTBOX_SCHEMA = "outbox_0001"
 """Newest revision of a node's outbox, a database of its own."""
@@ -100,6 +101,9 @@ TEXTS = (
     "realm",
     "third_party_id",
     "agent_id",
+    "owner",
+    "local_party",
+    "remote_party",
 )
 """Columns of texts that stand in an index, as their `storage.text.index_key`."""
 
@@ -154,6 +158,11 @@ recordings = Table(
     Column("never_expire", Boolean, nullable=False),
     Column("hold", Boolean, nullable=False),
     Column("deleting", Boolean, nullable=False),
+    Column("discard", Boolean, nullable=False, server_default=false()),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("local_party", Text, nullable=False, server_default=""),
+    Column("remote_party", Text, nullable=False, server_default=""),
+    Column("direction", Text, nullable=False, server_default=""),
     Column("supplement", Text, nullable=False),
     Column("overlong", Json(dict[str, str]), nullable=False),
     Column("custom", Json(dict[str, str]), nullable=False),
@@ -170,6 +179,7 @@ recordings = Table(
     Index("recordings_due", "account", "route", "ended_at", "number", "hold", "never_expire"),
     _rare("paused_at_end", "ended_at", "started_at"),
     _rare("deleting", "number"),
+    _rare("discard", "number"),
     *map(_searched, (*TEXTS, "status", "account", "route", "supplement")),
 )
 """One row for each `Recording`; columns bear the names of its fields, but for two.

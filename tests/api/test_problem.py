@@ -12,6 +12,7 @@ from siprec.logbook import InvalidChange
 from siprec.session import (
     Action,
     AlreadyInState,
+    ChannelsInUse,
     ControlFailed,
     ConversionBusy,
     ConversionFailed,
@@ -55,7 +56,8 @@ def _problem(error: Exception) -> tuple[web.Response, Problem]:
         (InvalidChange("note: 2000 characters"), 400),
         (InvalidEntry("routes 7: account 9 does not exist"), 400),
         (UnknownEntry("routes 7"), 404),
-        (NotRecordable("never"), 409),
+        (NotRecordable(), 409),
+        (ChannelsInUse("all 3"), 503),
         (NotFinished("processing"), 409),
         (NameTaken("taken"), 409),
         (OnHold("held"), 409),

@@ -80,7 +80,7 @@ async def test_what_is_not_http_is_a_problem(node: Node) -> None:
 
 
 async def test_a_failure_inside_tells_nothing(node: Node, client: ClientSession) -> None:
-    node.services.recorder._sessions["broken"] = 7  # type: ignore[assignment]
+    node.services.recorder._registry.sessions["broken"] = 7  # type: ignore[assignment]
     with capture_logs() as lines:
         async with client.get("/srs/v1/sessions/broken") as response:
             assert response.status == 500

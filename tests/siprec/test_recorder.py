@@ -395,7 +395,7 @@ async def test_an_open_recording_is_known_until_it_is_closed(node: Node) -> None
     assert second and recorder.open_recording(first.id) is None
     assert recorder.open_recording(second.id)
     recorder.end(live.dialog_id, "bye")
-    assert recorder.open_recording(second.id) is None and not recorder._recorded
+    assert recorder.open_recording(second.id) is None and not recorder._registry.recorded
 
 
 async def test_a_start_can_say_name_and_profile_of_its_recording(node: Node) -> None:

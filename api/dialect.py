@@ -4,12 +4,13 @@ A dialect answers every request below its paths by itself, wrong methods, wrong 
 included; `api.server` only puts it up. The native interface is a table of `api.typed` instead.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from api.auth import Authenticator, Failures
+from api.basic import BasicAuthenticator
 from api.services import Services
 from config.schema import Api
 
@@ -20,12 +21,18 @@ class Context:
 
     services: Services
     authenticator: Authenticator
+    basic: BasicAuthenticator
     logins: Failures
     """Failed logins by remote address, of all dialects together."""
     config: Api
     body_s: float
     """How long the body of a request may take to come."""
+    on_stop: Callable[["Closing"], None]
+    """Have something closed when the server stops, before its listeners."""
 
+
+Closing = Callable[[], Awaitable[None]]
+"""Ends what would otherwise keep the server from stopping."""
 
 Dialect = Callable[[Context], Iterable[web.RouteDef]]
 """Makes the routes of a dialect; called once, before the server starts."""

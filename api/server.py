@@ -1,16 +1,9 @@
-"""The HTTP or HTTPS server: all dialects on one listener, with what protects them.
-
-aiohttp by itself waits an hour for the head of a request and for ever for its body; `Limits` says
-how long we do. A peer that stops reading is cut off by the kernel (TCP_USER_TIMEOUT).
-"""
+"""The HTTP or HTTPS server: which dialect answers on which listener, and what all share."""
 
 import asyncio
-import re
-import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from http import HTTPStatus
+from importlib import import_module
 from time import perf_counter
 from typing import Any
 from weakref import WeakSet
@@ -22,14 +15,14 @@ from aiohttp.typedefs import Handler, Middleware
 
 from api import problem
 from api.auth import Authenticator, Failures
-from api.dialect import FAULTS, Context, Dialect, Faults
+from api.basic import BasicAuthenticator
+from api.dialect import FAULTS, Closing, Context, Dialect, Faults
 from api.health import Doctor, Health
+from api.listener import HEADERS, Limits, Listener, shown_path
 from api.native import events, login, routes, wire
 from api.openapi import document
-from api.oracle_face.routes import face
 from api.remote import client, networks
 from api.services import Services
-from api.tls import Secured
 from api.typed import ACTOR, Call, Endpoint, Nothing, Route
 from config.certificate import Certificate
 from config.schema import Api, ConfigError
@@ -37,47 +30,27 @@ from siprec import __version__
 
 logger = structlog.get_logger(__name__)
 
-DIALECTS: Mapping[str, Dialect] = {"face": face}
-"""Key of `[api.dialects]` -> what answers in that dialect."""
-
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Server": "siprecd",
-    "X-Content-Type-Options": "nosniff",
+DIALECTS: Mapping[str, str] = {
+    "face": "api.oracle_face.routes:face",
+    "anywherenow": "api.anywherenow.routes:anywherenow",
+    "imagicle": "api.imagicle.routes:imagicle",
+    "apio": "api.apio.routes:apio",
+    "akixi": "api.akixi.routes:akixi",
 }
-"""On every answer."""
+"""Key of `[api.dialects]` -> module and function that answer in that dialect."""
 
 LOOK_S = 10.0
 """Time between two looks whether the certificate was renewed."""
-
-_SECRET = re.compile(r"((?:token|ticket|password)(?:=|%3D))[^/&;]*", re.IGNORECASE)
 
 ABORTED = 499
 """Logged as status when the client left before the answer was complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one peer may cost us."""
-
-    head_s: float = 10.0
-    """For a whole request head to come, counted from the connection or the last answer; before
-    that, for the handshake of TLS."""
-    body_s: float = 30.0
-    """For the whole body to come."""
-    stalled_s: float = 30.0
-    """For a peer to read something while we have something for it."""
-    stop_s: float = 5.0
-    """For requests in progress to end when the server stops."""
-    body_bytes: int = 64 * 1024
-    connections: int = 1000
-    """Open at the same time; each also holds a file descriptor."""
-
-
 class ApiServer:
-    """The control interface on the address of `[api] listen`."""
+    """The control interface: the native one and the dialects on the address of `[api] listen`.
+
+    A dialect with an address of its own is on that instead.
+    """
 
     def __init__(
         self,
@@ -92,41 +65,38 @@ class ApiServer:
         self._config = config
         self._limits = limits or Limits()
         self._certificate = certificate
-        self._secured: set[Secured] = set()
         self._doctor = Doctor(services)
-        self._runner = web.AppRunner(
-            self._application(services), shutdown_timeout=self._limits.stop_s
+        self._closing: list[Closing] = []
+        logins = Failures(login.FAILURES_PER_MINUTE)
+        authenticator = Authenticator(services.keys, services.users)
+        self._context = Context(
+            services,
+            authenticator,
+            BasicAuthenticator(services.users, services.directory, logins),
+            logins,
+            config,
+            self._limits.body_s,
+            self._closing.append,
         )
-        self._server: asyncio.Server | None = None
+        self.listeners = self._listeners()
+        """By the name of the dialect that is alone there; the main one is `api`."""
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port the server listens on; the real port if 0 was configured."""
-        if self._server is None:
-            raise RuntimeError("the server is not started")
-        host, port, *_ = self._server.sockets[0].getsockname()
-        return host, port
+        """Host and port of `[api] listen`; the real port if 0 was configured."""
+        return self.listeners["api"].address
 
     @property
     def url(self) -> str:
-        """`http://HOST:PORT` or `https://HOST:PORT`."""
-        host, port = self.address
-        scheme = "https" if self._certificate else "http"
-        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+        """`http://HOST:PORT` or `https://HOST:PORT` of `[api] listen`."""
+        return self.listeners["api"].url
 
     async def start(self) -> None:
-        """Listen. Raises OSError if the address cannot be had."""
+        """Listen. Raises OSError if an address cannot be had."""
         if self._certificate and not self._certificate.is_valid(datetime.now(UTC)):
             logger.warning("certificate_not_valid", ends=_day(self._certificate))
-        await self._runner.setup()
-        host, _, port = self._config.listen.rpartition(":")
-        self._server = await asyncio.get_running_loop().create_server(
-            self._connection, host.strip("[]"), int(port), start_serving=False
-        )
-        stalled_ms = int(self._limits.stalled_s * 1000)
-        for listener in self._server.sockets:
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stalled_ms)
-        await self._server.start_serving()
+        for listener in self.listeners.values():
+            await listener.start()
 
     async def watch_certificate(self, every_s: float = LOOK_S) -> None:
         """Take over a renewed certificate for new connections, for the life of the process.
@@ -147,85 +117,53 @@ class ApiServer:
 
     async def stop(self) -> None:
         """Stop listening, close event streams, let requests in progress end."""
-        if self._server:
-            self._server.close()
-        await self._runner.cleanup()
+        for close in self._closing:
+            await close()
+        for listener in self.listeners.values():
+            await listener.stop()
         await self._doctor.close()
 
-    def _application(self, services: Services) -> web.Application:
+    def _listeners(self) -> dict[str, Listener]:
+        main = self._application()
+        self._add_native(main)
+        applications = {"api": (self._config.listen, main)}
+        for name in DIALECTS:
+            if not getattr(self._config.dialects, name):
+                continue
+            own = getattr(self._config, name).listen
+            application = self._application() if own else main
+            application.router.add_routes(_dialect(name)(self._context))
+            if own:
+                applications[name] = (own, application)
+        return {
+            name: Listener(listen, application, self._limits, self._certificate)
+            for name, (listen, application) in applications.items()
+        }
+
+    def _application(self) -> web.Application:
         middlewares = [_from_client(self._config.proxies), _guarded]
-        app = web.Application(middlewares=middlewares, client_max_size=self._limits.body_bytes)
-        app[events.OPEN] = WeakSet()
-        app[login.FAILURES] = logins = Failures(login.FAILURES_PER_MINUTE)
-        app.on_shutdown.append(events.close_all)
-        app.on_response_prepare.append(_secure)
-        authenticator = Authenticator(services.keys, services.users)
-        for route in _routes(self._doctor):
-            endpoint = Endpoint(route, services, authenticator, self._limits.body_s)
-            for method in route.methods:
-                app.router.add_route(method, route.path, endpoint.serve)
-        context = Context(services, authenticator, logins, self._config, self._limits.body_s)
-        for name, dialect in DIALECTS.items():
-            if getattr(self._config.dialects, name):
-                app.router.add_routes(dialect(context))
-        return app
-
-    def _connection(self) -> asyncio.BaseProtocol:
-        server = self._runner.server
-        open_now = self._secured if self._certificate else server.connections if server else ()
-        if server is None or len(open_now) >= self._limits.connections:
-            return _Turned()
-        connection = _Connection(
-            server,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=self._limits.head_s,
-            lingering_time=min(1.0, self._limits.head_s),
-            auto_decompress=False,
-            access_log=None,  # type: ignore[arg-type]  # documented: None turns it off
+        application = web.Application(
+            middlewares=middlewares, client_max_size=self._limits.body_bytes
         )
-        if self._certificate is None:
-            return connection
-        handshake_s, shutdown_s = self._limits.head_s, self._limits.stalled_s
-        context = self._certificate.context
-        return Secured(connection, context, handshake_s, shutdown_s, self._secured)
+        application.on_response_prepare.append(_secure)
+        return application
+
+    def _add_native(self, application: web.Application) -> None:
+        context = self._context
+        application[events.OPEN] = WeakSet()
+        application[login.FAILURES] = context.logins
+        application.on_shutdown.append(events.close_all)
+        for route in _routes(self._doctor):
+            endpoint = Endpoint(route, context.services, context.authenticator, context.body_s)
+            for method in route.methods:
+                application.router.add_route(method, route.path, endpoint.serve)
 
 
-class _Turned(asyncio.Protocol):
-    """A connection too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Close it."""
-        if isinstance(transport, asyncio.Transport):
-            transport.abort()
-
-
-class _Connection(web.RequestHandler):
-    """One HTTP connection, whose own refusals are problems too."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answer what is not HTTP. Its text is not repeated: it may hold a key."""
-        if request.writer.output_size > 0:
-            raise ConnectionResetError("the answer has begun")
-        logger.info("request_malformed", remote=request.remote, status=status)
-        response = problem.respond(HTTPStatus(status), "this is not proper HTTP", "/", HEADERS)
-        response.force_close()
-        return response
-
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer; aiohttp makes the one to an Expect header by itself."""
-        if isinstance(resp, web.HTTPException):
-            resp = problem.answer(resp, _path(request))
-        return await super().finish_response(request, resp, start_time)
+def _dialect(name: str) -> Dialect:
+    """Imported when it is wanted: one that is off costs nothing."""
+    module, _, function = DIALECTS[name].partition(":")
+    dialect: Dialect = getattr(import_module(module), function)
+    return dialect
 
 
 def _from_client(proxies: Sequence[str]) -> Middleware:
@@ -253,7 +191,7 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         logger.info(
             "request",
             method=request.method,
-            path=_path(request),
+            path=shown_path(request),
             status=status,
             ms=round((perf_counter() - started) * 1000, 1),
             actor=request.get(ACTOR, ""),
@@ -268,23 +206,15 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         raise
     except Exception as error:
         if not problem.is_expected(error):
-            logger.exception("request_failed", path=_path(request))
+            logger.exception("request_failed", path=shown_path(request))
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer has begun") from error
         respond: Faults = request.get(FAULTS, problem.answer)
-        return respond(error, _path(request))
+        return respond(error, shown_path(request))
 
 
 def _day(certificate: Certificate) -> str:
     return f"{certificate.not_after:%Y-%m-%d}"
-
-
-def _path(request: web.BaseRequest) -> str:
-    """The path as it came, still percent-encoded, without the query.
-
-    What a slip at the question mark has brought into it is not for the log.
-    """
-    return _SECRET.sub(r"\1***", request.rel_url.raw_path)
 
 
 async def _secure(_: web.Request, response: web.StreamResponse) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from config.dialects import AnywhereNow
 from config.schema import SELF_SIGNED, Config, ConfigError
 
 DATABASE_FORMS = {
@@ -34,6 +35,7 @@ _ADVERTISE = re.compile(r"[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]")
 _UNPRINTABLE = "control characters or broken UTF-8"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _HTTP = re.compile(r"https?://[!-~]+")
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _IN_JSON = re.compile(r"(\$(\.[^.\s]+)+)?")
 _PORTS = ("media.port_max", "media.port_min")
 
@@ -241,8 +243,21 @@ def _api(config: Config) -> Iterator[_Fault]:
     yield from _networks("api.proxies", api.proxies)
     yield from _networks("api.face.allow", api.face.allow)
     yield from _networks("api.face.allow_events", api.face.allow_events)
+    yield from _anywherenow(api.anywherenow)
     if api.face.recordings_url and not _is_folder_url(api.face.recordings_url):
         yield ("api.face.recordings_url",), "expected http://HOST/…/ or https://HOST/…/"
+
+
+def _anywherenow(section: AnywhereNow) -> Iterator[_Fault]:
+    yield from _networks("api.anywherenow.allow", section.allow)
+    for name in ("hub", "signalr"):
+        if not _PATH.fullmatch(path := getattr(section, name)):
+            yield (f"api.anywherenow.{name}",), f"`{path}` is no path: /like/this"
+    if section.hub == section.signalr:
+        yield ("api.anywherenow.hub", "api.anywherenow.signalr"), "they need paths of their own"
+    if bool(section.issuer) != bool(section.jwks):
+        keys = ("api.anywherenow.jwks", "api.anywherenow.issuer")
+        yield keys, "an issuer and where its keys are: both or neither"
 
 
 def _is_folder_url(url: str) -> bool:
@@ -250,13 +265,20 @@ def _is_folder_url(url: str) -> bool:
 
 
 def _api_listen(config: Config) -> Iterator[_Fault]:
-    address = _address(config.api.listen)
+    yield from _listener("api.listen", config.api.listen, config)
+    for name in msgspec.structs.asdict(config.api.dialects):
+        if own := getattr(config.api, name).listen:
+            yield from _listener(f"api.{name}.listen", own, config)
+
+
+def _listener(key: str, text: str, config: Config) -> Iterator[_Fault]:
+    address = _address(text)
     if isinstance(address, str):
-        yield ("api.listen",), f"`{config.api.listen}`: {address}"
+        yield (key,), f"`{text}`: {address}"
         return
     sip = [url.removeprefix("tcp://") for url in config.sip.listen if url.startswith("tcp://")]
     if address[1] and address in map(_address, sip):
-        yield ("api.listen", "sip.listen"), f"`{config.api.listen}` is a SIP listener as well"
+        yield (key, "sip.listen"), f"`{text}` is a SIP listener as well"
 
 
 def _storage(config: Config) -> Iterator[_Fault]:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from config.dialects import Akixi, AnywhereNow, Apio, Dialects, Face, Imagicle
+
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Milliseconds = Annotated[int, Meta(ge=0, le=60_000)]
 
@@ -64,31 +66,6 @@ class Media(Struct, frozen=True, forbid_unknown_fields=True):
     """Time between two sweeps over the sockets. Longer is cheaper; a pause is exact anyway."""
 
 
-class Dialects(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[api.dialects]`: which published interfaces are served beside the native one."""
-
-    face: bool = True
-    """Oracle ISR FACE, below `/Face`."""
-
-
-class Face(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[api.face]`: the Oracle ISR FACE interface."""
-
-    release: Literal["6.1", "6.4"] = "6.1"
-    """Whose commands and answers: 6.4 has `split` and shows a call's recordings as segments."""
-    allow: list[str] = field(default_factory=list)
-    """Networks whose clients may use it; empty: any. Others get code 2."""
-    allow_events: list[str] = field(default_factory=lambda: ["127.0.0.0/8", "::1/128"])
-    """Networks whose clients need no token for eventNotify, StartScreenCapture and
-    StopScreenCapture. Others get code 2, unless they send one."""
-    always_http_200: bool = False
-    """Answer with HTTP status 200 where it would be 401, 404, 405 or 429."""
-    require_ani_dnis: bool = False
-    """Commands to live calls need `ani` and `dnis`, as in releases long ago (codes 6 and 7)."""
-    recordings_url: str = ""
-    """What URLs in exports begin with; empty: where the request came to, `/Face/Recordings/`."""
-
-
 class Api(Struct, frozen=True, forbid_unknown_fields=True):
     """`[api]`: the HTTP control interface."""
 
@@ -103,6 +80,10 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
     """Networks of reverse proxies whose X-Forwarded-For is believed; empty: nobody's."""
     dialects: Dialects = Dialects()
     face: Face = Face()
+    anywherenow: AnywhereNow = AnywhereNow()
+    imagicle: Imagicle = Imagicle()
+    apio: Apio = Apio()
+    akixi: Akixi = Akixi()
 
 
 class Users(Struct, frozen=True, forbid_unknown_fields=True):

@@ -95,7 +95,8 @@ async def _serve(config: Config, node: Rooms, background: Background) -> None:
         archive.recover(leftovers)
         background.spawn("deletions", _delete_rest(node))
         _settle_memory()
-        click.echo(f"siprecd {__version__} ready: SIP {' '.join(sip.addresses)}, API {http.url}")
+        apis = " ".join(listener.url for listener in http.listeners.values())
+        click.echo(f"siprecd {__version__} ready: SIP {' '.join(sip.addresses)}, API {apis}")
         await stop.first.wait()
         await _drain(config.sip.drain_s, recorder, sip, stop)
     finally:

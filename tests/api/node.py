@@ -13,7 +13,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from api.server import ApiServer, Limits
+from api.listener import Limits
+from api.server import ApiServer
 from api.services import Services
 from config.schema import Config, Media, Storage
 from media.engine import MediaEngine

@@ -8,7 +8,8 @@ from aiohttp import web
 
 from api import server
 from api.dialect import FAULTS, Context
-from config.schema import Api, Dialects
+from config.dialects import Dialects
+from config.schema import Api
 from tests.api.node import running
 
 

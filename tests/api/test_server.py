@@ -16,8 +16,9 @@ from aiohttp import ClientSession, WSMsgType
 from structlog.testing import capture_logs
 
 from api.auth import FAILURES_PER_MINUTE
+from api.listener import HEADERS, Limits
 from api.native import login
-from api.server import HEADERS, ApiServer, Limits
+from api.server import ApiServer
 from config.schema import Api
 from tests.api.node import Node, running
 from tests.api.wires import exchange

@@ -14,7 +14,8 @@ import pytest
 from aiohttp import ClientConnectorCertificateError, ClientSession, TCPConnector, WSMsgType
 from structlog.testing import capture_logs
 
-from api.server import ApiServer, Limits
+from api.listener import Limits
+from api.server import ApiServer
 from config.certificate import LIFETIME, Certificate, kept, self_signed
 from config.schema import SELF_SIGNED, Api
 from tests.api.node import Node

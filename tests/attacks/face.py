@@ -14,9 +14,11 @@ import msgspec
 from lxml import etree
 
 from api.auth import Authenticator, Failures
+from api.basic import BasicAuthenticator
 from api.dialect import Context
 from api.oracle_face.routes import _commands
-from config.schema import Api, Face
+from config.dialects import Face
+from config.schema import Api
 from siprec.session import LiveSession
 from storage.records import Recording, SupplementalFile
 from tests.api.node import STARTED
@@ -58,7 +60,16 @@ NO_TOKEN = (200, 27, "Missing Parameter - token is required")
 def routes(desk: Desk, face: Face | None = None) -> set[tuple[str, str]]:
     """Method and path of every command there is."""
     services, api = desk.node.services, Api(face=face or Face())
-    context = Context(services, Authenticator(services.keys, services.users), Failures(1), api, 1)
+    failures = Failures(1)
+    context = Context(
+        services,
+        Authenticator(services.keys, services.users),
+        BasicAuthenticator(services.users, services.directory, failures),
+        failures,
+        api,
+        1,
+        lambda _: None,
+    )
     return {(method, path) for path, each in _commands(context).items() for method in each}
 
 

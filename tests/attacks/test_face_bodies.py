@@ -11,9 +11,9 @@ import pytest
 from lxml import etree
 from structlog.testing import capture_logs
 
+from api.listener import Limits
 from api.oracle_face.asking import FORM
-from api.server import Limits
-from config.schema import Face
+from config.dialects import Face
 from tests.api.oracle_face.desk import Desk, open_desk
 from tests.api.wires import exchange
 from tests.attacks.face import CONTROL, DETAILS, code_of, move

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.oracle_face.asking import FORM
-from config.schema import Face
+from config.dialects import Face
 from tests.api.oracle_face.desk import PASSWORD, Said, open_desk
 from tests.attacks.face import CODES, HEADERS, ISR, JSON, XML, Shop, code_of, shop
 from tests.attacks.lists import NAMES, SQL

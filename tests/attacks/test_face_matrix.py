@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from config.schema import Face
+from config.dialects import Face
 from storage.entries import User
 from tests.api.oracle_face.desk import PASSWORD, Desk, open_desk
 from tests.attacks.face import BANK, ISR, SYSTEM, WEAK, code_of, native_token, routes, seen

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.dialects import Dialects, Face
 from config.load import DATABASE_FORMS, RECORDINGS_FORMS, load
-from config.schema import Config, ConfigError, Dialects, Face
+from config.schema import Config, ConfigError
 from storage import blobs, database
 from storage.records import StorageError
 

@@ -1,7 +1,8 @@
 import msgspec
 import pytest
 
-from config.schema import Config, Dialects, Face
+from config.dialects import Dialects, Face
+from config.schema import Config
 
 STRUCTS = [type(getattr(Config(), name)) for name in Config.__struct_fields__]
 

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from config.certificate import LIFETIME, RENEW_BEFORE, kept, read, self_signed
-from config.schema import SELF_SIGNED, Api, Config, Dialects, Media, Sip, Storage
+from config.dialects import Dialects
+from config.schema import SELF_SIGNED, Api, Config, Media, Sip, Storage
 from siprec.check import check
 from storage.database import Database
 from storage.directory import Directory

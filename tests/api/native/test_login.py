@@ -82,7 +82,7 @@ async def sees_sessions(client: aiohttp.ClientSession, token: str) -> int:
 
 def forgive(node: Node) -> None:
     """The minute is over for all addresses."""
-    failures = node.server._runner.app[FAILURES]
+    failures = node.server.listeners["api"]._runner.app[FAILURES]
     failures._counts.clear()
 
 

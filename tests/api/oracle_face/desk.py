@@ -14,7 +14,8 @@ from lxml import etree
 from msgspec import structs
 from yarl import URL
 
-from config.schema import Api, Face, Sip
+from config.dialects import Face
+from config.schema import Api, Sip
 from examples.sip import Agent
 from examples.src import RecordingClient
 from siprec.server import SipServer

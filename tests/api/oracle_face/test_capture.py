@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from config.schema import Api, Face, Notify, Screen
+from config.dialects import Face
+from config.schema import Api, Notify, Screen
 from storage.entries import Destination, Parameter, Policy, PolicyAction, ScreenAgent
 from tests.api.oracle_face.desk import Desk, Said, open_desk
 from tests.siprec.receivers import Receiver, receiving, status

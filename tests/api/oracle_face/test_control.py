@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from api.oracle_face.control import channel_number
-from config.schema import Face
+from config.dialects import Face
 from storage.entries import User
 from storage.records import Recording
 from tests.api.oracle_face.desk import PASSWORD, Desk, Said, open_desk

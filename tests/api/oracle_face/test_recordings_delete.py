@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from config.schema import Face
+from config.dialects import Face
 from siprec import conversion
 from siprec.logbook import Changes
 from storage.entries import User

@@ -5,7 +5,8 @@ from typing import Any
 
 import aiohttp
 
-from config.schema import Api, Face
+from config.dialects import Face
+from config.schema import Api
 from siprec import __version__
 from tests.api.oracle_face.desk import Desk, open_desk
 

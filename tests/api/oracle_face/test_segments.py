@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from config.schema import Face
+from config.dialects import Face
 from siprec.session import SYSTEM, Action
 from storage.records import Digit, Pause, Recording
 from tests.api.oracle_face.desk import Desk, open_desk

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.oracle_face.templates import OUTPUT_OCTETS
-from config.schema import Face
+from config.dialects import Face
 from storage.entries import ExportTemplate
 from storage.records import Recording
 from tests.api.oracle_face.desk import Desk, Said, open_desk

@@ -1,0 +1,1 @@
+"""Akixi recording integration entries."""

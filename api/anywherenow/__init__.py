@@ -1,0 +1,1 @@
+"""AnywhereNow: REST recording interface and SignalR hubs."""

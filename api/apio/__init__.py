@@ -1,0 +1,1 @@
+"""BroadWorks recording platforms as Apio has them."""

@@ -1,0 +1,1 @@
+"""Imagicle product integration."""

@@ -18,6 +18,7 @@ Number = Annotated[int, Meta(ge=1)]
 Pair = Annotated[str, Meta(pattern=r"^[^=]{1,128}=[\s\S]{0,1024}$")]
 Pairs = Annotated[list[Pair], Meta(max_length=16)]
 """`NAME=VALUE`, each."""
+Direction = Literal["", "incoming", "outgoing"]
 CustomData = Annotated[dict[Wanted, Text], Meta(max_length=100)]
 
 
@@ -216,6 +217,13 @@ class Recording(Struct, frozen=True):
     never_expire: bool
     hold: bool
     deleting: bool
+    discard: bool
+    """Deleted once its call has ended."""
+    owner: str
+    """E-mail address of the user whose line it was; empty: nobody's."""
+    local_party: str
+    remote_party: str
+    direction: Direction
     has_video: bool
     custom: dict[str, str]
     siprec_sessions: list[SiprecSession]
@@ -277,6 +285,7 @@ def recording(row: records.Recording) -> Recording:
         started_at=timestamp(row.started_at),
         ended_at=_moment(row.ended_at),
         directory=directory_of(row),
+        direction=cast(Direction, row.direction),
         siprec_sessions=[
             SiprecSession(each.session_id, _moment(each.started_at), _extensions(each.extensions))
             for each in row.siprec_sessions

@@ -5,11 +5,13 @@ process; what they answer carries no packet figures for the same reason.
 """
 
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from api.native import directory, encode, events, login, notifications, recordings, wire
+from api.problem import ApiError
 from api.typed import Call, Route
-from siprec.session import AlreadyInState, Terms
+from siprec.session import Action, AlreadyInState, Terms
 
 
 async def find_sessions(call: Call[wire.FindSessions]) -> wire.SessionList:
@@ -33,6 +35,8 @@ async def get_session(call: Call[wire.OneSession]) -> wire.Session:
 async def control_session(call: Call[wire.Control]) -> wire.Session:
     """Carry out a command; being there already is success."""
     recorder, ask = call.services.recorder, call.ask
+    if ask.action is Action.DISCARD and "delete" not in call.actor.rights:
+        raise ApiError(HTTPStatus.FORBIDDEN, "this needs the permission delete")
     try:
         terms = Terms(ask.fill or "", ask.reason, ask.text, ask.prebuffer)
         live = await recorder.control(ask.session_id, ask.action, call.actor, terms)
@@ -70,7 +74,7 @@ ROUTES: tuple[Route[Any], ...] = (
         control_session,
         wire.Control,
         wire.Session,
-        "Start, pause, resume, stop, split or mark; in force when it is answered",
+        "Start, pause, resume, stop, split, mark, save, discard; in force when it is answered",
         problems=(404, 408, 409, 413, 415, 503),
         right="control",
     ),

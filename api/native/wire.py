@@ -48,7 +48,8 @@ class Control(Struct, frozen=True, forbid_unknown_fields=True):
     """A command to a live session.
 
     `fill` is for pause; without it the route decides. `text` is for mark; `prebuffer` for start:
-    include what was just said, as far as the route keeps it.
+    include what was just said, as far as the route keeps it. `discard` has all recordings of the
+    call deleted once it has ended, unless `save` takes that back; it needs the permission `delete`.
     """
 
     session_id: Id
@@ -140,6 +141,14 @@ class Session(Struct, frozen=True):
     prebuffer_ms: int
     """How much of what was just said a start could include."""
     state: State
+    marking: Literal["", "mark", "unmark"]
+    saving: Literal["", "save", "discard"]
+    """What somebody said is to become of its recordings."""
+    discards: bool
+    """Its recordings are deleted once the call has ended."""
+    owner: str
+    """E-mail address of the user whose line it is; empty: nobody's."""
+    direction: Literal["", "incoming", "outgoing"]
     recording_id: str | None
     started_at: Timestamp
     duration_ms: int

@@ -18,6 +18,7 @@ from api.oracle_face.wire import Tree
 from siprec.criteria import predicate
 from siprec.session import (
     Action,
+    ChannelsInUse,
     InvalidTransition,
     LiveSession,
     NotRecordable,
@@ -103,6 +104,8 @@ class Control:
             raise wrong_state(error) from None
         except NotRecordable:
             raise _no_route(selection) from None
+        except ChannelsInUse:
+            raise Refusal(codes.RSS_FAILED) from None
         except UnknownSession:
             raise _nobody(selection) from None
         for row in (before, live.recording):

@@ -43,7 +43,7 @@ def broken(context: Context) -> Iterable[web.RouteDef]:
 async def test_failures_are_answered_in_the_words_of_the_dialect(
     tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "DIALECTS", {"face": broken})
+    monkeypatch.setattr(server, "DIALECTS", {"face": "tests.api.test_dialect:broken"})
     async with running(tmp_path, migrated) as node, node.client(None) as client:
         async with client.get("/broken/polite?token=7653a545") as response:
             text = await response.text()

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from config.schema import Route as Defaults
-from siprec.policy import admit, decide, drawn, pattern
-from siprec.session import Decision, Identity, Offer, Refused
+from siprec.policy import admit, decide, drawn, pattern, sides
+from siprec.session import Decision, Identity, Offer, Refused, Sides
 from storage.directory import INITIAL, Entries
-from storage.entries import Account, Route
+from storage.entries import Account, Route, User
 
 SIGNS = ("require", "sip.src", "src", "metadata")
 OFFER = Offer("d", "c", frozenset(), "127.0.0.1", datetime.now(UTC))
@@ -171,3 +171,66 @@ def test_no_pattern_is_slow() -> None:
     began = time.process_time()
     assert not hostile.fullmatch("a" * 20_000)
     assert time.process_time() - began < 5
+
+
+ANN = User("Ann@shop.example", 100, lines=["4989123"])
+BOB = User("bob@shop.example", 100, lines=["0800111"])
+EVE = User("eve@bank.example", 200, lines=["4989123", "0800111"])
+OUTGOING = Sides("ann@shop.example", "outgoing", "4989123", "0800111")
+INCOMING = Sides("bob@shop.example", "incoming", "0800111", "4989123")
+NOBODY = Sides("", "", "0800111", "4989123")
+
+
+@pytest.mark.parametrize(
+    ("users", "seen"),
+    [
+        ([ANN], OUTGOING),
+        ([BOB], INCOMING),
+        ([ANN, BOB], OUTGOING),
+        ([], NOBODY),
+        ([EVE], NOBODY),
+    ],
+)
+def test_a_call_is_of_the_user_whose_line_it_concerns(users: list[User], seen: Sides) -> None:
+    accounts = [Account(1), Account(100), Account(200)]
+    assert sides(Entries.of([*accounts, *users]), 100, ALICE) == seen
+
+
+@pytest.mark.parametrize(
+    ("settings", "users", "barred"),
+    [
+        ({}, [], ""),
+        ({"directions": ["incoming"]}, [BOB], ""),
+        ({"directions": ["incoming"]}, [ANN], "direction"),
+        ({"directions": ["incoming", "outgoing"]}, [], "direction"),
+        ({"traffic": ["internal"]}, [ANN, BOB], ""),
+        ({"traffic": ["internal"]}, [ANN], "traffic"),
+        ({"traffic": ["external"]}, [ANN, BOB], "traffic"),
+        ({"traffic": ["external"]}, [ANN], ""),
+        ({"traffic": ["external"]}, [], ""),
+        ({"blocked": ["0800%"]}, [ANN], "remote party"),
+        ({"blocked": ["0800%"]}, [BOB], ""),
+        ({"blocked": ["1", "4989123"]}, [BOB], "remote party"),
+        ({"directions": ["incoming"], "blocked": ["%"]}, [ANN], "direction"),
+    ],
+)
+def test_a_route_bars_some_of_its_calls(
+    settings: dict[str, Any], users: list[User], barred: str
+) -> None:
+    route = Route(7, 100, **settings)
+    directory = Entries.of([Account(1), Account(100), route, *users])
+    found = decide(directory, OFFER, ALICE, Defaults(prebuffer_s=9))
+    assert (found.route, found.barred) == (7, barred)
+    assert (found.record, found.prebuffer_ms) == ("never" if barred else "always", 0)
+
+
+@pytest.mark.parametrize("name", ["save_by_default", "agents_may_control"])
+@pytest.mark.parametrize(
+    ("of_account", "of_route", "holds"),
+    [(True, None, True), (False, None, False), (True, False, False), (False, True, True)],
+)
+def test_a_route_says_otherwise_than_its_account(
+    name: str, of_account: bool, of_route: bool | None, holds: bool
+) -> None:
+    decision = decided(Route(7, 100, **{name: of_route}), **{name: of_account})
+    assert getattr(decision, name) is holds

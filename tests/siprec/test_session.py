@@ -2,10 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 
-from siprec.session import GOALS, TRANSITIONS, Action, InvalidTransition, LiveSession, State
+from siprec.session import (
+    GOALS,
+    TRANSITIONS,
+    Action,
+    Decision,
+    InvalidTransition,
+    LiveSession,
+    State,
+)
 from storage.records import Pause, Recording
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -29,7 +38,33 @@ def test_every_move_leads_where_its_action_wants(state: State, action: Action) -
 
 
 def test_nothing_but_a_start_leaves_stopped() -> None:
-    assert {action for state, action in TRANSITIONS if state is State.STOPPED} == {Action.START}
+    ways = {(a, to) for (state, a), to in TRANSITIONS.items() if state is State.STOPPED}
+    assert {action for action, to in ways if to is not State.STOPPED} == {Action.START}
+
+
+@pytest.mark.parametrize("action", ["mark", "unmark", "save", "discard"])
+@pytest.mark.parametrize("state", [*State])
+def test_what_is_said_of_a_call_can_be_said_at_any_time(state: State, action: str) -> None:
+    assert TRANSITIONS[state, Action(action)] is state
+
+
+@pytest.mark.parametrize(
+    ("saving", "by_default", "discards"),
+    [
+        ("", True, False),
+        ("", False, True),
+        ("save", True, False),
+        ("save", False, False),
+        ("discard", True, True),
+        ("discard", False, True),
+    ],
+)
+def test_the_route_decides_unless_somebody_said(
+    saving: Any, by_default: bool, discards: bool
+) -> None:
+    live = session()
+    live.saving, live.decision = saving, Decision(save_by_default=by_default)
+    assert live.discards == discards
 
 
 def test_a_paused_session_is_recorded_again_only_by_resume() -> None:

@@ -39,6 +39,11 @@ def _calling(at: datetime) -> dict[str, Any]:
         "ucid": "00FA080018803B69810C6D",
         "egress_call_id": "1-7@egress",
         "realm": "peer1",
+        "owner": "ann@example.com",
+        "local_party": "4930123456",
+        "remote_party": "8675309",
+        "direction": "outgoing",
+        "discard": True,
         "siprec_sessions": (
             SiprecSession("hVpd7YQgRW2nD22h7q60JQ==", at, (Extension("apkt:realm", ("peer1",)),)),
         ),

@@ -1,10 +1,13 @@
 """Whose request it is: the peer, or whom a reverse proxy that is believed names in its place."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
+
+RELAYED = ("X-Forwarded-For", "Forwarded", "Via")
+"""Headers of requests that a proxy has passed on (RFC 7239, RFC 9110 section 7.6.3)."""
 
 _Address = IPv4Address | IPv6Address
 _WITH_PORT = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?|([^:\[\]]+):[0-9]{1,5}")
@@ -19,6 +22,11 @@ def is_within(remote: str, known: Sequence[Network]) -> bool:
     """Whether a client's address is in one of the networks; what is no address is in none."""
     address = _address(remote)
     return address is not None and _within(address, known)
+
+
+def is_relayed(headers: Mapping[str, str]) -> bool:
+    """Whether a request with these headers says that a proxy has passed it on."""
+    return any(name in headers for name in RELAYED)
 
 
 def client(peer: str, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:

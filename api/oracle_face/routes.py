@@ -26,7 +26,7 @@ from api.oracle_face.numbers import TemporaryIds
 from api.oracle_face.recordings import Recordings, Several
 from api.oracle_face.wire import Tree
 from api.problem import ApiError
-from api.remote import is_within, networks
+from api.remote import is_relayed, is_within, networks
 from api.typed import ACTOR, NOBODY
 from siprec import __version__
 from siprec.logbook import InvalidChange
@@ -50,9 +50,6 @@ HIDDEN = frozenset(
 )
 """HTTP status codes that are 200 for clients that read nothing else. What is about the transfer
 itself keeps its own: a client must not take a refusal for a part of a file."""
-
-RELAYED = ("X-Forwarded-For", "Forwarded", "Via")
-"""Headers of requests that a proxy has passed on (RFC 7239, RFC 9110 section 7.6.3)."""
 
 Answer = Tree | web.StreamResponse
 Act = Callable[[Ask], Awaitable[Answer]]
@@ -153,8 +150,7 @@ class Door:
 
         Behind a proxy that nobody configured everybody has the address of the proxy, often ours.
         """
-        is_relayed = not request.headers.keys().isdisjoint(RELAYED)
-        if is_relayed and not self._has_proxies:
+        if is_relayed(request.headers) and not self._has_proxies:
             return False
         return is_within(request.remote or "", self._known)
 

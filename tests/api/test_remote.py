@@ -1,8 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
-from api.remote import client, is_within, networks
+from api.remote import client, is_relayed, is_within, networks
 
 PROXIES = networks(["10.1.0.0/16", "2001:db8:1::/48", "127.0.0.1"])
 PEER = "10.1.0.5"
@@ -110,3 +111,9 @@ def test_who_is_within(remote: str, expected: bool) -> None:
 )
 def test_networks(remote: str | None, texts: list[str], within: bool) -> None:
     assert is_within(remote or "", networks(texts)) is within
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "x-forwarded-for", "Forwarded", "VIA"])
+def test_what_a_proxy_has_passed_on(name: str) -> None:
+    assert is_relayed(CIMultiDict({"Host": "recorder", name: ""}))
+    assert not is_relayed(CIMultiDict({"Host": "recorder", f"{name}-2": "192.0.2.1"}))

@@ -42,6 +42,8 @@ logger = structlog.get_logger(__name__)
 
 RETRY_S = (1, 5, 15, 60, 300)
 """Pauses between attempts to finish a recording; after the last one its spool is kept."""
+WRITTEN_S = 1.0
+"""How long a command waits for a sidecar."""
 NOTES_INTERVAL_S = 0.1
 """How long sidecars are collected: threads cost more than files."""
 
@@ -74,6 +76,7 @@ class Archive:
         self._spawn = spawn
         self._notes: dict[str, Recording] = {}
         self._noted = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
         self.unfinished: dict[str, Recording] = {}
         """Recordings that have ended and whose files are not made yet, in their newest state."""
         self._leaving = 0
@@ -100,8 +103,23 @@ class Archive:
             await self._noted.wait()
             self._noted.clear()
             notes, self._notes = self._notes, {}
+            waiting, self._waiting = self._waiting, []
             await asyncio.to_thread(self._write_sidecars, notes)
+            for each in waiting:
+                if not each.done():
+                    each.set_result(None)
             await asyncio.sleep(NOTES_INTERVAL_S)
+
+    async def written(self) -> None:
+        """Return once what was noted so far is beside its spool; a disk that hangs is not waited
+        for longer than a second."""
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        self._noted.set()
+        try:
+            await asyncio.wait_for(done, WRITTEN_S)
+        except TimeoutError:
+            logger.error("sidecars_not_written")
 
     def _write_sidecars(self, notes: dict[str, Recording]) -> None:
         for recording in notes.values():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from siprec.archive import Spawn
+from siprec.archive import Archive, Spawn
 from siprec.library import Library
 from siprec.logbook import Changes
 from siprec.session import SYSTEM, Actor, LiveSession, NotFinished
@@ -33,6 +33,7 @@ class Disposal:
     def __init__(
         self,
         library: Library,
+        archive: Archive,
         catalog: Catalog,
         is_live: Callable[[str], bool],
         node: int,
@@ -40,6 +41,7 @@ class Disposal:
     ) -> None:
         """`is_live`: whether a session with this id goes on."""
         self._library = library
+        self._archive = archive
         self._catalog = catalog
         self._is_live = is_live
         self._node = node
@@ -58,8 +60,10 @@ class Disposal:
     async def decide(self, live: LiveSession, actor: Actor) -> None:
         """Write down for earlier recordings of a live session whether they are to go.
 
-        The open one has it already. A database that does not answer keeps them.
+        The open one says it already, and it is on the disk. A database that does not answer keeps
+        the others.
         """
+        await self._archive.written()
         if live.segments <= (live.recording is not None):
             return
         wanted = Changes(discard=live.discards)

@@ -121,6 +121,7 @@ async def _started(
     await books.users.load()
     background.spawn("writer", books.writer.run())
     background.spawn("courier", rooms.courier.run())
+    background.spawn("sidecars", rooms.archive.write_notes())
     keys = {role: await books.keys.add(f"{role} desk", role) for role in ROLES}
     api = msgspec.structs.replace(config.api, listen="127.0.0.1:0")
     server = ApiServer(api, rooms.services, limits)

@@ -110,7 +110,12 @@ async def test_what_an_earlier_process_should_have_deleted_is_deleted(node: Node
     await node.services.catalog.save(growing)
     services = node.services
     disposal = Disposal(
-        services.library, services.catalog, lambda _: False, row.node, lambda *_: None
+        services.library,
+        services.library._archive,
+        services.catalog,
+        lambda _: False,
+        row.node,
+        lambda *_: None,
     )
     await disposal.resume()
     assert [await is_there(node, each) for each in ("r1", kept.id, "r3")] == [False, True, True]

@@ -175,7 +175,8 @@ def _rooms(
     archive.on_recovered = lambda row: dispatcher.tell(Occurrence(ENDED, datetime.now(UTC), row))
     library.live, library.annotate_live = recorder.open_recording, recorder.annotate
     library.open = recorder.open_recordings
-    disposal = Disposal(library, books.catalog, recorder.is_live, config.storage.node, spawn)
+    node = config.storage.node
+    disposal = Disposal(library, archive, books.catalog, recorder.is_live, node, spawn)
     archive.on_finished, recorder.on_ended = disposal.settle, disposal.settle_session
     recorder.commands.on_saving = disposal.decide
     services = Services(

@@ -1,6 +1,6 @@
 """Measure the recorder and print the figures beside what is aimed at.
 
-    python -m tests.bench [receive] [setup] [pause] [control] [render] [--quick] [--write-docs]
+    python -m tests.bench [NAME ...] [--quick] [--write-docs]
 
 Figures are ratios of one run on one machine: a busy machine shifts both sides. Nothing here fails.
 """
@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import control, machine, pause, receive, render, setup
+from tests.bench import control, machine, pause, receive, render, setup, start
 from tests.bench.report import Table
 
 BENCHES = {
@@ -20,6 +20,7 @@ BENCHES = {
     "pause": pause.measure,
     "control": control.measure,
     "render": render.measure,
+    "start": start.measure,
 }
 DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
 MARK = "<!-- figures: written by `python -m tests.bench --write-docs` -->"

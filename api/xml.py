@@ -1,8 +1,9 @@
-"""XML out: one tree of plain values as a document, for dialects that also give it as JSON.
+"""XML out: one tree of plain values as a document, for dialects that also give it as JSON; XML in.
 
 A tree is what `msgspec.json.encode` takes as it is, and the same elements come out of both: a dict
 holds elements in their order; a list is an element that holds its items, each a dict of one
-element. What the elements mean is the dialect's `wire`; XML that comes in is `siprec.xml`.
+element. What the elements mean is the dialect's `wire`. What comes in is a root element of lxml, or
+refused: requests are not repaired, unlike what recording clients send (`siprec.xml`).
 """
 
 import html
@@ -10,9 +11,56 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lxml import etree
+
+MAX_BYTES = 64 * 1024
+"""A request has about 1 kB."""
+MAX_ELEMENTS = 2048
+"""On all levels, which are 256 at most (libxml2)."""
+
 _PROLOG = '<?xml version="1.0" encoding="UTF-8"?>'
 _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """All that is no Char (XML 1.0, 2.2), not even as a reference."""
+
+
+class XmlError(Exception):
+    """Octets that are not XML, or XML that is refused; the text is fit for the one who sent it."""
+
+
+def read(octets: bytes, most: int = MAX_BYTES) -> etree._Element:
+    """The root element of a document in UTF-8, without comments and processing instructions.
+
+    Nothing is fetched and nothing expanded. Raises XmlError for more than `most` bytes or
+    `MAX_ELEMENTS`, another encoding, a document type declaration, and what is not well-formed.
+    """
+    if len(octets) > most:
+        raise XmlError(f"{len(octets)} bytes, at most {most}")
+    try:
+        text = octets.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise XmlError("not in UTF-8") from None
+    if "<!DOCTYPE" in text:
+        raise XmlError("a document type declaration")
+    try:
+        root = etree.fromstring(text.encode(), _parser())
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise XmlError(f"not well-formed: {error}") from None
+    if sum(1 for _ in root.iter()) > MAX_ELEMENTS:
+        raise XmlError(f"more than {MAX_ELEMENTS} elements")
+    return root
+
+
+def _parser() -> etree.XMLParser:
+    """Of its own for each document. It reads UTF-8, whatever the declaration says."""
+    return etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
 
 
 def document(tree: Mapping[str, Any]) -> bytes:

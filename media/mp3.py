@@ -1,4 +1,4 @@
-"""A finished WAV file to MP3 (MPEG-2.5 layer III at 8 kHz), on time to the sample.
+"""A finished WAV file to MP3 (MPEG-2.5 or MPEG-2 layer III), on time to the sample at 8 kHz.
 
 The encoder starts late and pads the end; how much is told in an Info frame at the head of the
 file, which players skip and honour: without it everything is heard 1,105 samples late.
@@ -11,6 +11,7 @@ file, which players skip and honour: without it everything is heard 1,105 sample
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -25,13 +26,18 @@ from media.wav import SAMPLE_BYTES, WavFormat, read_header, replacing
 WINDOW_S = 60
 QUALITY = 7
 """Without noise shaping: of telephone speech more is kept, in less time, than with LAME's 5."""
-BIT_RATES = (8, 16, 24, 32, 40, 48, 56, 64)
-"""kbit/s LAME offers for MPEG-2.5."""
+BIT_RATES = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+"""kbit/s of MPEG-2."""
+MPEG_2_5 = 8
+"""LAME offers only the first so many for MPEG-2.5."""
+SAMPLE_RATES_HZ = (8_000, 12_000, 16_000, 24_000)
+"""Rates of MPEG-2.5 and MPEG-2 whose frames all have the same size. What has another rate gets the
+one below: speech has little above 12 kHz."""
 FRAME_SAMPLES = 576
 DELAY = 576
 """Samples the encoder prepends; the 529 of the decoder are known to players."""
-_MIN_INFO_KBPS = 24
-"""The least rate whose frame holds an Info tag."""
+_INFO_OCTETS = 177
+"""An Info tag with all that is before it in its frame, of a stereo file."""
 
 
 def make_mp3(
@@ -59,15 +65,15 @@ def _encode(
     bitrate_kbps: int,
 ) -> MediaFile:
     width = 2 if channels == "split" and form.channels > 1 else 1
-    rate = min(BIT_RATES, key=lambda each: abs(each - bitrate_kbps))
-    encoder = _encoder(width, rate, form.sample_rate_hz)
+    shape = _shape(form.sample_rate_hz, bitrate_kbps)
+    encoder = _encoder(width, shape, form.sample_rate_hz)
     with replacing(out_path) as out:
-        out.write(bytes(_info_bytes(rate)))
+        out.write(bytes(shape.info_bytes))
         for window in _windows(source, form):
             out.write(encoder.encode(mix(window, width).tobytes()))
         out.write(encoder.flush())
         out.flush()
-        _patch(out, rate, form.frames)
+        _patch(out, shape, form.frames * shape.sample_rate_hz // form.sample_rate_hz)
         size = out.seek(0, 2)
     return MediaFile(
         path=str(out_path),
@@ -75,16 +81,51 @@ def _encode(
         size_bytes=size,
         sha256=sha256_of(out_path),
         channels=width,
-        sample_rate_hz=form.sample_rate_hz,
+        sample_rate_hz=shape.sample_rate_hz,
         duration_ms=form.frames * 1000 // form.sample_rate_hz,
     )
 
 
-def _encoder(channels: int, bitrate_kbps: int, sample_rate_hz: int) -> "lameenc.Encoder":
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What all frames of a file have in common."""
+
+    sample_rate_hz: int
+    bitrate_kbps: int
+    info_kbps: int
+    """Bit rate of the Info frame: the least that has room, else that of the others."""
+
+    @property
+    def frame_bytes(self) -> int:
+        return self._bytes(self.bitrate_kbps)
+
+    @property
+    def info_bytes(self) -> int:
+        return self._bytes(self.info_kbps)
+
+    def _bytes(self, bitrate_kbps: int) -> int:
+        return _frame_bytes(bitrate_kbps, self.sample_rate_hz)
+
+
+def _shape(sample_rate_hz: int, bitrate_kbps: int) -> _Shape:
+    """The nearest there is to a sampling rate, from below, and to a bit rate."""
+    hz = max((each for each in SAMPLE_RATES_HZ if each <= sample_rate_hz), default=8_000)
+    rates = BIT_RATES if hz >= 16_000 else BIT_RATES[:MPEG_2_5]
+    kbps = min(rates, key=lambda each: abs(each - bitrate_kbps))
+    roomy = next(each for each in BIT_RATES if _frame_bytes(each, hz) >= _INFO_OCTETS)
+    return _Shape(hz, kbps, max(kbps, roomy))
+
+
+def _frame_bytes(bitrate_kbps: int, sample_rate_hz: int) -> int:
+    return FRAME_SAMPLES // 8 * bitrate_kbps * 1000 // sample_rate_hz
+
+
+def _encoder(channels: int, shape: _Shape, sample_rate_hz: int) -> "lameenc.Encoder":
     encoder = lameenc.Encoder()
     encoder.set_channels(channels)
     encoder.set_in_sample_rate(sample_rate_hz)
-    encoder.set_bit_rate(bitrate_kbps)
+    encoder.set_out_sample_rate(shape.sample_rate_hz)
+    encoder.set_bit_rate(shape.bitrate_kbps)
     encoder.set_quality(QUALITY)
     encoder.silence()
     return encoder
@@ -116,29 +157,21 @@ def mix(window: NDArray[np.int16], channels: int) -> NDArray[np.int16]:
     return mixed
 
 
-def _info_bytes(bitrate_kbps: int) -> int:
-    return _frame_bytes(max(bitrate_kbps, _MIN_INFO_KBPS))
-
-
-def _frame_bytes(bitrate_kbps: int) -> int:
-    return FRAME_SAMPLES // 8 * bitrate_kbps * 1000 // 8000
-
-
-def _patch(out: BinaryIO, bitrate_kbps: int, samples: int) -> None:
+def _patch(out: BinaryIO, shape: _Shape, samples: int) -> None:
     """Put the Info frame into the room left for it, now that the frames are known."""
     size = out.seek(0, 2)
-    out.seek(_info_bytes(bitrate_kbps))
+    out.seek(shape.info_bytes)
     first = out.read(4)
     out.seek(0)
-    out.write(_info(first, bitrate_kbps, samples, size))
+    out.write(_info(first, shape, samples, size))
 
 
-def _info(first: bytes, bitrate_kbps: int, samples: int, size: int) -> bytes:
+def _info(first: bytes, shape: _Shape, samples: int, size: int) -> bytes:
     """The Info frame of a file of `size` octets whose first frame begins with `first`."""
-    room = _info_bytes(bitrate_kbps)
-    frames = (size - room) // _frame_bytes(bitrate_kbps)
+    room = shape.info_bytes
+    frames = (size - room) // shape.frame_bytes
     padding = max(0, min(4095, frames * FRAME_SAMPLES - DELAY - samples))
-    rate_index = BIT_RATES.index(max(bitrate_kbps, _MIN_INFO_KBPS)) + 1
+    rate_index = BIT_RATES.index(shape.info_kbps) + 1
     mono = first[3] >> 6 == 3
     head = (
         first[:2] + bytes((rate_index << 4 | first[2] & 0x0C, first[3])) + bytes(9 if mono else 17)
@@ -156,7 +189,7 @@ def _info(first: bytes, bitrate_kbps: int, samples: int, size: int) -> bytes:
         0,
         0,
         0,
-        bitrate_kbps,
+        shape.bitrate_kbps,
         (DELAY << 12 | padding).to_bytes(3, "big"),
         0,
         0,

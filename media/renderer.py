@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from media.importing import import_audio
 from media.mp3 import make_mp3
 from media.render import render
 from media.spec import MediaError, MediaFile, Rendered, RenderFailed
@@ -57,6 +58,13 @@ class Renderer:
         """As `media.mp3.make_mp3`, in a worker. Raises RenderFailed."""
         job = partial(make_mp3, wav_path, out_path, channels, bitrate_kbps)
         return await self._once(self._mp3s, out_path, job)
+
+    async def import_audio(
+        self, source: Path, out_dir: Path, recording_id: str, *, keep_stereo: bool
+    ) -> Rendered:
+        """As `media.importing.import_audio`, in a worker. Raises UnusableAudio, RenderFailed."""
+        job = partial(import_audio, source, out_dir, recording_id, keep_stereo=keep_stereo)
+        return await self._once(self._renders, out_dir / recording_id, job)
 
     async def close(self) -> None:
         """Give up what is not finished and end the workers; jobs then raise RenderFailed."""

@@ -27,6 +27,10 @@ class RenderFailed(MediaError):
     """A file could not be made from a spool or a recording."""
 
 
+class UnusableAudio(MediaError):
+    """A file from outside that is not audio of a kind we take; the text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
     """One audio m-line as the media process needs it."""

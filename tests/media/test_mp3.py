@@ -21,9 +21,9 @@ def noise(channels: int, samples: int = SAMPLES) -> NDArray[np.int16]:
     return np.stack(smooth, axis=1).astype(np.int16)
 
 
-def wav(path: Path, audio: NDArray[np.int16]) -> Path:
+def wav(path: Path, audio: NDArray[np.int16], rate_hz: int = 8_000) -> Path:
     samples, channels = audio.shape
-    path.write_bytes(header(channels, 8_000, samples) + audio.astype("<i2").tobytes())
+    path.write_bytes(header(channels, rate_hz, samples) + audio.astype("<i2").tobytes())
     return path
 
 
@@ -60,6 +60,30 @@ def test_every_sample_is_on_time(
 def test_any_length_is_kept(tmp_path: Path, samples: int) -> None:
     file = make_mp3(wav(tmp_path / "a.wav", noise(1, samples)), tmp_path / "a.mp3", "mono", 32)
     assert decoded(file).shape == (1, samples)
+
+
+@pytest.mark.parametrize(
+    "rate_hz, made_hz",
+    [
+        (11_025, 8_000),
+        (12_000, 12_000),
+        (16_000, 16_000),
+        (22_050, 16_000),
+        (24_000, 24_000),
+        (32_000, 24_000),
+        (44_100, 24_000),
+        (48_000, 24_000),
+    ],
+)
+def test_any_sampling_rate_is_on_time(tmp_path: Path, rate_hz: int, made_hz: int) -> None:
+    audio = noise(2)
+    file = make_mp3(wav(tmp_path / "a.wav", audio, rate_hz), tmp_path / "a.mp3", "split", 32)
+    assert (file.sample_rate_hz, file.duration_ms) == (made_hz, SAMPLES * 1000 // rate_hz)
+    heard, samples = decoded(file), SAMPLES * made_hz // rate_hz
+    assert heard.shape == (2, samples)
+    at = np.arange(samples) * rate_hz / made_hz
+    sent = np.interp(at, np.arange(SAMPLES), audio[:, 0]).astype(np.int16)
+    assert abs(onset(heard[0], sent)) <= 1
 
 
 def test_more_than_one_window(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from media.renderer import Renderer
-from media.spec import RenderFailed, SpoolDamaged
+from media.spec import RenderFailed, SpoolDamaged, UnusableAudio
 from media.wav import header
 from tests.media.spools import talk, write
 
@@ -73,6 +73,22 @@ async def test_files_are_made_by_another_process(renderer: Renderer, tmp_path: P
         await renderer.render(Path(made.path), tmp_path, "rec", [])
     with pytest.raises(RenderFailed, match="No such file"):
         await renderer.mp3(tmp_path / "b.wav", tmp_path / "b.mp3", "mono", 32)
+
+
+async def test_a_file_from_outside_is_read_by_another_process(
+    renderer: Renderer, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(header(2, 16_000, 800) + bytes(3_200))
+    made = await renderer.import_audio(source, tmp_path, "rec", keep_stereo=True)
+    assert (made.wav.path, made.wav.channels, made.duration_ms) == (
+        str(tmp_path / "rec.wav"),
+        2,
+        50,
+    )
+    source.write_bytes(b"RIFF, but not really")
+    with pytest.raises(UnusableAudio, match="not a WAV file"):
+        await renderer.import_audio(source, tmp_path, "rec", keep_stereo=False)
 
 
 async def test_a_worker_that_is_killed_is_replaced(renderer: Renderer, tmp_path: Path) -> None:

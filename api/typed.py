@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Generic, TypeVar
 
@@ -226,6 +226,7 @@ def _plain_value(text: str, kind: str) -> object:
     return text
 
 
+@cache
 def _field_types(ask: type[Struct]) -> Mapping[str, str]:
     """JSON type of each field, empty where there are several."""
     properties = msgspec.json.schema_components([ask])[1][ask.__name__]["properties"]

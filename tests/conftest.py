@@ -1,5 +1,7 @@
-"""A PostgreSQL server, started when the first test asks for it."""
+"""A PostgreSQL server, started when the first test asks for it, and how the tests are run."""
 
+import gc
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,8 +9,30 @@ import pytest
 from storage import postgresql
 from tests.storage import postgres
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Tests start some thousand processes: none of them compiles what another has compiled already, or
+# starts threads for linear algebra that nobody uses.
+
 PATIENCE_S = 20.0
 """What a server may take on a machine that is busy with other tests."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: tests of live calls mostly wait for the clock."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that wait most, so that none of them is left over at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/e2e/"))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded now stays: it is not looked through again and again for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

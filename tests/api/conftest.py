@@ -7,22 +7,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from storage.database import Database
-from tests.api.node import Node, running
+from tests.api.node import Node, migrate, running
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database with its tables, made once."""
-    path = tmp_path_factory.mktemp("migrated") / "siprecd.db"
-
-    async def migrate() -> None:
-        database = Database(f"sqlite:///{path}")
-        await database.migrate()
-        await database.close()
-
-    asyncio.run(migrate())
-    return path
+    """What nodes start with, made once: an empty database with its tables, and the like."""
+    return asyncio.run(migrate(tmp_path_factory.mktemp("migrated")))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from aiohttp.web_app import _cached_build_middleware
 
 from api.listener import Limits
 from api.server import ApiServer
@@ -21,9 +22,13 @@ from media.engine import MediaEngine
 from siprec import sdp
 from siprec.rooms import Background, Rooms, opened
 from siprec.session import LiveSession, Offer
+from storage.database import Database
+from storage.keys import ApiKeys
 from storage.records import FileRecord, Recording
+from storage.tables import OUTBOX_SCHEMA
 
 ROLES = ("control", "operator", "admin")
+OUTBOX, KEYS = "outbox.db", "keys.json"
 STARTED = datetime(2026, 11, 22, 14, 5, 6, 789_000, UTC)
 SDP = (
     b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
@@ -85,16 +90,35 @@ class Node:
         return FileRecord(suffix.split(".", maxsplit=1)[0], key, len(data), digest, 2, 8000)
 
 
+async def migrate(folder: Path) -> Path:
+    """Make what nodes start with: both databases with their tables, and a key for each role.
+
+    Returns the path of the catalogue; what else `running` copies is beside it.
+    """
+    catalog = folder / "siprecd.db"
+    database = Database(f"sqlite:///{catalog}")
+    keys = ApiKeys(database)
+    tokens = {role: await keys.add(f"{role} desk", role) for role in ROLES}
+    (folder / KEYS).write_bytes(msgspec.json.encode(tokens))
+    waiting = Database(f"sqlite:///{folder / OUTBOX}", OUTBOX_SCHEMA)
+    await waiting.migrate()
+    await waiting.close()
+    await database.close()
+    return catalog
+
+
 @asynccontextmanager
 async def running(
     folder: Path, migrated: Path, limits: Limits | None = None, **sections: Any
 ) -> AsyncIterator[Node]:
-    """A node in `folder` with a copy of database `migrated`; its media process is not started.
+    """A node in `folder` with copies of what `migrate` made; its media process is not started.
 
     `sections`: sections of the configuration other than the usual ones.
     """
     shutil.copyfile(migrated, folder / "siprecd.db")
     (folder / "spool").mkdir()
+    shutil.copyfile(migrated.with_name(OUTBOX), folder / "spool" / OUTBOX)
+    keys = msgspec.json.decode(migrated.with_name(KEYS).read_bytes())
     config = Config(
         media=Media(port_min=30_000, port_max=39_999),
         storage=Storage(
@@ -105,25 +129,26 @@ async def running(
     async with asyncio.TaskGroup() as group:
         background = Background(group)
         async with opened(config, background.spawn) as rooms:
-            node = await _started(config, rooms, background, limits, folder)
+            server = await _started(config, rooms, background, limits)
             try:
-                yield node
+                yield Node(rooms.services, server, rooms.engine, folder, keys)
             finally:
-                await node.server.stop()
+                await server.stop()
                 await background.stop()
+                _cached_build_middleware.cache_clear()  # it keeps the last thousand applications
 
 
 async def _started(
-    config: Config, rooms: Rooms, background: Background, limits: Limits | None, folder: Path
-) -> Node:
+    config: Config, rooms: Rooms, background: Background, limits: Limits | None
+) -> ApiServer:
     books = rooms.books
     await books.directory.load()
     await books.users.load()
+    await books.keys.load()
     background.spawn("writer", books.writer.run())
     background.spawn("courier", rooms.courier.run())
     background.spawn("sidecars", rooms.archive.write_notes())
-    keys = {role: await books.keys.add(f"{role} desk", role) for role in ROLES}
     api = msgspec.structs.replace(config.api, listen="127.0.0.1:0")
     server = ApiServer(api, rooms.services, limits)
     await server.start()
-    return Node(rooms.services, server, rooms.engine, folder, keys)
+    return server

@@ -20,7 +20,10 @@ LOST_S = 1.0
 """The most a crash may cost; a frame more for where the last write fell."""
 
 
-@pytest.mark.parametrize("group", range(4))
+@pytest.mark.parametrize(
+    "group",
+    [0, 1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)],
+)
 async def test_killed_five_times_at_random_moments(folder: Path, group: int) -> None:
     rng = random.Random(group)
     async with Srs(folder) as srs:

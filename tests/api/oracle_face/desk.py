@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,12 +17,17 @@ from yarl import URL
 
 from config.dialects import Face
 from config.schema import Api, Sip
+from config.schema import Users as Rules
 from examples.sip import Agent
 from examples.src import RecordingClient
 from siprec.server import SipServer
 from siprec.session import LiveSession
+from storage import passwords
+from storage.database import Database
+from storage.directory import Directory
 from storage.entries import Account, CustomField, Entry, MetadataType, Route, User
 from storage.records import Recording
+from storage.users import Users
 from tests.api.node import Node, running
 
 PASSWORD = "Admin1234 and more"
@@ -242,19 +248,37 @@ class Desk:
         return await self.ask("POST", path, who, **more)
 
 
+async def _staffed(migrated: Path) -> Path:
+    """`migrated` with `DIRECTORY` and passwords, made once for each way to hash them."""
+    folder = migrated.parent / f"staffed-{passwords.PARAMETERS.memory_cost}"
+    if not folder.exists():
+        part = folder.with_suffix(".part")
+        shutil.copytree(migrated.parent, part, ignore=lambda *_: {part.name})
+        await _staff(f"sqlite:///{part / migrated.name}")
+        part.rename(folder)
+    return folder / migrated.name
+
+
+async def _staff(url: str) -> None:
+    database = Database(url)
+    directory = Directory(database)
+    users = Users(database, directory, Rules())
+    for entry in DIRECTORY:
+        await directory.put(entry)
+        if isinstance(entry, User):
+            await users.set_password(entry.email, PASSWORD, datetime.now(UTC))
+    await database.close()
+
+
 @asynccontextmanager
 async def open_desk(
     folder: Path, migrated: Path, face: Face | None = None, **sections: Any
 ) -> AsyncIterator[Desk]:
     """A recorder with `DIRECTORY`, its users with `PASSWORD`, its media process and SIP."""
     sections["api"] = structs.replace(sections.get("api", Api()), face=face or Face())
-    async with running(folder, migrated, **sections) as node, AsyncExitStack() as stack:
+    staffed = await _staffed(migrated)
+    async with running(folder, staffed, **sections) as node, AsyncExitStack() as stack:
         await node.engine.start()
-        for entry in DIRECTORY:
-            await node.services.directory.put(entry)
-        users = [entry for entry in DIRECTORY if isinstance(entry, User)]
-        for user in users:
-            await node.services.users.set_password(user.email, PASSWORD, datetime.now(UTC))
         config = structs.replace(sections.get("sip", Sip()), listen=["udp://127.0.0.1:0"])
         sip = SipServer(config, node.services.recorder)
         await sip.start()

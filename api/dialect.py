@@ -12,6 +12,7 @@ from aiohttp import web
 from api.auth import Authenticator, Failures
 from api.basic import BasicAuthenticator
 from api.services import Services
+from api.sockets import Fanout
 from config.schema import Api
 
 
@@ -27,6 +28,8 @@ class Context:
     config: Api
     body_s: float
     """How long the body of a request may take to come."""
+    fanout: Fanout
+    """Serves WebSockets that hear of events; it closes them when the server stops."""
     on_stop: Callable[["Closing"], None]
     """Have something closed when the server stops, before its listeners."""
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from importlib import import_module
 from time import perf_counter
 from typing import Any
-from weakref import WeakSet
 
 import msgspec
 import structlog
@@ -23,6 +22,7 @@ from api.native import events, login, routes, wire
 from api.openapi import document
 from api.remote import client, networks
 from api.services import Services
+from api.sockets import Fanout
 from api.typed import ACTOR, Call, Endpoint, Nothing, Route
 from config.certificate import Certificate
 from config.schema import Api, ConfigError
@@ -66,7 +66,8 @@ class ApiServer:
         self._limits = limits or Limits()
         self._certificate = certificate
         self._doctor = Doctor(services)
-        self._closing: list[Closing] = []
+        self._fanout = Fanout(services.feed)
+        self._closing: list[Closing] = [self._fanout.close]
         logins = Failures(login.FAILURES_PER_MINUTE)
         authenticator = Authenticator(services.keys, services.users)
         self._context = Context(
@@ -76,6 +77,7 @@ class ApiServer:
             logins,
             config,
             self._limits.body_s,
+            self._fanout,
             self._closing.append,
         )
         self.listeners = self._listeners()
@@ -150,9 +152,8 @@ class ApiServer:
 
     def _add_native(self, application: web.Application) -> None:
         context = self._context
-        application[events.OPEN] = WeakSet()
+        application[events.FANOUT] = self._fanout
         application[login.FAILURES] = context.logins
-        application.on_shutdown.append(events.close_all)
         for route in _routes(self._doctor):
             endpoint = Endpoint(route, context.services, context.authenticator, context.body_s)
             for method in route.methods:
@@ -244,6 +245,5 @@ def _document_route(rows: Sequence[Route[Any]]) -> Route[Nothing]:
         "This document",
         answers={200: ("application/json",)},
     )
-    extra = (wire.Event, wire.Missed)
-    body = msgspec.json.encode(document([*rows, route], "siprecd", __version__, extra))
+    body = msgspec.json.encode(document([*rows, route], "siprecd", __version__, (wire.Event,)))
     return route

@@ -96,7 +96,8 @@ class Control:
             await self._switch(live, action, at_ns, since_ns, ended)
         if action in SAVINGS:
             await self.on_saving(live, actor)
-        self._journal.announce(FEED[action], live, actor.name, terms.reason)
+        is_split = action is Action.SPLIT
+        self._journal.announce(FEED[action], live, actor.name, terms.reason, is_split=is_split)
         logger.info("control", session=live.id, call_id=live.call_id, action=action, by=actor.name)
         await self._journal.safe(self._journal.done(action, live, ended))
         return live

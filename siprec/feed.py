@@ -6,7 +6,7 @@ and is told how many (`Subscription.missed`).
 
 from asyncio import Event
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,10 +20,10 @@ class FeedEvent:
     """One change of a live session or a recording."""
 
     type: str
-    """`session.started`, `session.updated`, `session.ended`, `recording.started`,
-    `recording.paused`, `recording.resumed`, `recording.stopped`, `recording.marked`,
-    `recording.unmarked`, `recording.saved`, `recording.discarded`, `recording.changed`,
-    `recording.complete`, `recording.partial`, `recording.failed`,
+    """`session.started`, `session.updated`, `session.not_recorded`, `session.ended`,
+    `recording.started`, `recording.paused`, `recording.resumed`, `recording.stopped`,
+    `recording.marked`, `recording.unmarked`, `recording.saved`, `recording.discarded`,
+    `recording.changed`, `recording.complete`, `recording.partial`, `recording.failed`,
     `recording.deleted`."""
     at: datetime
     session_id: str = ""
@@ -34,6 +34,9 @@ class FeedEvent:
     account: int = 1
     """Whose call it is."""
     route: int = 1
+    is_split: bool = False
+    """A recording that started only because the one before it was split: the call was recorded all
+    the while."""
 
 
 class Subscription:
@@ -63,11 +66,18 @@ class EventFeed:
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
+        self._listeners: list[Callable[[FeedEvent], None]] = []
 
     def publish(self, event: FeedEvent) -> None:
         """Hand `event` to every subscriber; returns at once."""
         for subscription in self._subscriptions:
             subscription.put(event)
+        for listener in self._listeners:
+            listener(event)
+
+    def listen(self, listener: Callable[[FeedEvent], None]) -> None:
+        """Have `listener` called with every event from now on; it never waits and never raises."""
+        self._listeners.append(listener)
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:

@@ -101,7 +101,15 @@ class Journal:
             live.recording = logbook.audited(live.recording, now, actor, action, reason)
             self.save(live)
 
-    def announce(self, kind: str, live: LiveSession, actor: str = "", reason: str = "") -> None:
+    def announce(
+        self,
+        kind: str,
+        live: LiveSession,
+        actor: str = "",
+        reason: str = "",
+        *,
+        is_split: bool = False,
+    ) -> None:
         """Say it in the feed."""
         recording_id = live.recording.id if live.recording else ""
         self._feed.publish(
@@ -115,6 +123,7 @@ class Journal:
                 reason,
                 live.decision.account,
                 live.decision.route,
+                is_split,
             )
         )
         if kind.startswith("session."):

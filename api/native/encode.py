@@ -5,7 +5,9 @@ Pure functions: time is an argument.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
+import msgspec
 from msgspec import UNSET
 
 from api.native import wire
@@ -57,9 +59,10 @@ def session(live: LiveSession, figures: Mapping[str, ReceptionView], now: dateti
     )
 
 
-def event(change: FeedEvent) -> wire.Event:
-    """One frame of the event stream."""
-    return wire.Event(
+@lru_cache(maxsize=256)
+def event(change: FeedEvent) -> bytes:
+    """One message of the event stream; made once for all who hear of it."""
+    told = wire.Event(
         change.type,
         timestamp(change.at),
         change.session_id,
@@ -69,6 +72,7 @@ def event(change: FeedEvent) -> wire.Event:
         change.reason,
         change.account,
     )
+    return msgspec.json.encode(told)
 
 
 def page(

@@ -1,50 +1,61 @@
-"""The event stream: every change of the recorder as a text frame of a WebSocket (RFC 6455).
+"""The event stream: every change of the recorder as a text message of a WebSocket (RFC 6455).
 
-A reader that does not keep up loses its oldest events and is told how many; one that does not
-answer pings is dropped. What readers send is ignored.
+What readers send is ignored. Counterpart: `api.sockets`, which writes to them all.
 """
 
-import asyncio
-from contextlib import suppress
+from collections.abc import Hashable
 from http import HTTPStatus
-from weakref import WeakSet
 
-import msgspec
 from aiohttp import WSCloseCode, web
 
 from api.native import encode, wire
 from api.problem import ApiError
+from api.sockets import REVOKED, STOPPED, Ending, Fanout, Reader
 from api.typed import Call
 from siprec.dispatcher import TooManyEvents, UnknownEvent
-from siprec.feed import Subscription
-from siprec.session import Actor
+from siprec.feed import FeedEvent
 
-OPEN = web.AppKey("event_streams", WeakSet[web.WebSocketResponse])
-"""Every open stream, to be closed when the server stops."""
+FANOUT = web.AppKey("fanout", Fanout)
+"""What serves event streams."""
 
-HEARTBEAT_S = 20.0
-"""Time between pings; a reader has half of it to answer."""
-
-CHECK_S = 1.0
-"""Time between two looks whether the reader's token still holds."""
-
-_MAX_FRAME_BYTES = 4096
-_CLOSE_S = 2.0
+_MAX_MESSAGE_BYTES = 4096
 
 
-async def watch(call: Call[wire.Watch]) -> web.WebSocketResponse:
-    """Send events until the reader leaves or the server stops. Raises ApiError 426."""
-    socket = web.WebSocketResponse(
-        heartbeat=HEARTBEAT_S, timeout=_CLOSE_S, max_msg_size=_MAX_FRAME_BYTES
-    )
-    if not socket.can_prepare(call.request):
-        status = HTTPStatus.UPGRADE_REQUIRED
-        raise ApiError(status, "this is a WebSocket", {"Upgrade": "websocket"})
-    with call.services.feed.subscribe() as subscription:
-        await socket.prepare(call.request)
-        call.request.app[OPEN].add(socket)
-        await _serve(socket, subscription, call)
-    return socket
+class Watcher:
+    """Who reads the stream (`api.sockets.Party`)."""
+
+    def __init__(self, call: Call[wire.Watch]) -> None:
+        self._call = call
+        self.name = call.actor.name
+
+    @property
+    def group(self) -> Hashable:
+        """Who sees the same calls hears the same."""
+        return "native", self._call.actor.account, self._call.actor.routes
+
+    def tell(self, event: FeedEvent) -> bytes:
+        """Every change of calls that the reader may see."""
+        seen = self._call.actor.sees(event.account, event.route)
+        return encode.event(event) if seen else b""
+
+    def heard(self, data: bytes, reader: Reader) -> None:
+        """Ignore it."""
+
+    async def look(self, now: float, reader: Reader) -> Ending | None:
+        """End the stream once the token of its reader holds no longer."""
+        if self._call.holds():
+            return None
+        return Ending(WSCloseCode.POLICY_VIOLATION, REVOKED)
+
+    def stopped(self) -> Ending:
+        """The server goes away."""
+        return Ending(WSCloseCode.GOING_AWAY, STOPPED)
+
+
+async def watch(call: Call[wire.Watch]) -> web.StreamResponse:
+    """Send events until the reader leaves or the server stops. Raises ApiError 426, 503."""
+    fanout = call.request.app[FANOUT]
+    return await fanout.serve(call.request, Watcher(call), _MAX_MESSAGE_BYTES)
 
 
 async def raise_event(call: Call[wire.RaiseEvent]) -> wire.Raised:
@@ -61,46 +72,3 @@ async def raise_event(call: Call[wire.RaiseEvent]) -> wire.Raised:
         status = HTTPStatus.SERVICE_UNAVAILABLE
         raise ApiError(status, str(error), {"Retry-After": "1"}) from None
     return wire.Raised(actions)
-
-
-async def close_all(app: web.Application) -> None:
-    """Tell every reader that the server goes away."""
-    closing = (
-        socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops")
-        for socket in [*app[OPEN]]
-    )
-    await asyncio.gather(*closing)
-
-
-async def _serve(
-    socket: web.WebSocketResponse, subscription: Subscription, call: Call[wire.Watch]
-) -> None:
-    async with asyncio.TaskGroup() as group:
-        sender = group.create_task(_send(socket, subscription, call.actor), name="event stream")
-        guard = group.create_task(_guard(socket, call), name="event stream guard")
-        async for _ in socket:
-            pass
-        sender.cancel()
-        guard.cancel()
-
-
-async def _guard(socket: web.WebSocketResponse, call: Call[wire.Watch]) -> None:
-    """Close the stream once the token of its reader holds no longer."""
-    while call.holds():  # noqa: ASYNC110 - nothing tells us that a token ends
-        await asyncio.sleep(CHECK_S)
-    await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"the token holds no longer")
-
-
-async def _send(socket: web.WebSocketResponse, subscription: Subscription, actor: Actor) -> None:
-    told = 0
-    with suppress(ConnectionError):
-        async for change in subscription:
-            if subscription.missed > told:
-                missed, told = subscription.missed - told, subscription.missed
-                await _put(socket, wire.Missed(missed))
-            if actor.sees(change.account, change.route):
-                await _put(socket, encode.event(change))
-
-
-async def _put(socket: web.WebSocketResponse, frame: wire.Event | wire.Missed) -> None:
-    await socket.send_str(msgspec.json.encode(frame).decode())

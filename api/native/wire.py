@@ -170,7 +170,7 @@ class SessionList(Struct, frozen=True):
 
 
 class Event(Struct, frozen=True):
-    """One change of a session or a recording, as a text frame of the event stream."""
+    """One change of a session or a recording, as a text message of the event stream."""
 
     type: str
     at: Timestamp
@@ -180,9 +180,3 @@ class Event(Struct, frozen=True):
     actor: str
     reason: str
     account: int
-
-
-class Missed(Struct, frozen=True, tag="missed"):
-    """The reader was too slow and `count` events were dropped."""
-
-    count: int

@@ -134,4 +134,4 @@ async def test_the_document_is_served_to_everybody(client: ClientSession) -> Non
         served = await response.json()
     assert served["openapi"] == "3.1.0"
     assert set(served["paths"]) == {route.path for route in ALL_ROUTES}
-    assert {"Event", "Missed"} <= set(served["components"]["schemas"])
+    assert "Event" in served["components"]["schemas"]

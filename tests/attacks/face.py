@@ -17,6 +17,7 @@ from api.auth import Authenticator, Failures
 from api.basic import BasicAuthenticator
 from api.dialect import Context
 from api.oracle_face.routes import _commands
+from api.sockets import Fanout
 from config.dialects import Face
 from config.schema import Api
 from siprec.session import LiveSession
@@ -68,6 +69,7 @@ def routes(desk: Desk, face: Face | None = None) -> set[tuple[str, str]]:
         failures,
         api,
         1,
+        Fanout(services.feed),
         lambda _: None,
     )
     return {(method, path) for path, each in _commands(context).items() for method in each}

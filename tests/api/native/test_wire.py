@@ -39,7 +39,3 @@ def test_the_route_decides_how_a_pause_is_filled_by_default() -> None:
 @pytest.mark.parametrize("action", ["start", "pause", "resume", "stop", "split", "mark"])
 def test_every_action_has_its_word(action: str) -> None:
     assert msgspec.convert({"session_id": "s", "action": action}, wire.Control).action == action
-
-
-def test_missed_is_told_apart_by_its_type() -> None:
-    assert msgspec.json.encode(wire.Missed(3)) == b'{"type":"missed","count":3}'

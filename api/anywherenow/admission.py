@@ -1,13 +1,16 @@
 """Who may use the AnywhereNow interface: known hosts if that is configured, else who has a token.
 
-Of the REST interface as of the hubs. A token is our own, of a user or an API key.
+Of the REST interface as of the hubs. A token is our own, of a user or an API key, or one that the
+configured issuer made for one of our users.
 """
 
 from http import HTTPStatus
 
 from aiohttp import web
 
-from api.auth import bearer
+from api.anywherenow.issuer import Issuer
+from api.auth import actor_of, bearer
+from api.basic import email_of
 from api.dialect import Context
 from api.problem import ApiError
 from api.remote import is_relayed, is_within, networks
@@ -24,12 +27,12 @@ class Admission:
     """Turns a request into the actor who sends it."""
 
     def __init__(self, context: Context) -> None:
-        config = context.config
+        section = context.config.anywherenow
         self._authenticator = context.authenticator
-        self._known = networks(
-            config.anywherenow.allow if config.anywherenow.auth == "none" else []
-        )
-        self._has_proxies = bool(config.proxies)
+        self._directory = context.services.directory
+        self._issuer = Issuer(section) if section.issuer else None
+        self._known = networks(section.allow if section.auth == "none" else [])
+        self._has_proxies = bool(context.config.proxies)
 
     async def admit(self, request: web.Request, *, by_query: bool = False) -> Actor:
         """Who asks; the access log learns of it.
@@ -41,16 +44,33 @@ class Admission:
         if self._needs_none(request):
             actor = MACHINE
         else:
-            token, remote = _token(request, by_query), request.remote or ""
-            actor = await self._authenticator.admit(token, remote, "control", RIGHT)
+            actor = await self._admitted(_token(request, by_query), request.remote or "")
         request[ACTOR] = actor.name
         return actor
+
+    async def _admitted(self, token: str | None, remote: str) -> Actor:
+        actor = await self._of_issuer(token)
+        if actor is None:
+            return await self._authenticator.admit(token, remote, "control", RIGHT)
+        if RIGHT not in actor.rights:
+            raise ApiError(HTTPStatus.FORBIDDEN, f"this needs the permission {RIGHT}")
+        return actor
+
+    async def _of_issuer(self, token: str | None) -> Actor | None:
+        """The user whom a token of the issuer names."""
+        name = await self._issuer.user_of(token) if self._issuer and token else None
+        if name is None:
+            return None
+        entries = self._directory.entries
+        user = entries.users.get(email_of(name, entries).lower())
+        return actor_of(user) if user and user.enabled else None
 
     async def holds(self, request: web.Request, actor: Actor, *, by_query: bool = False) -> bool:
         """Whether what a request was admitted with still makes whoever sent it `actor`."""
         if self._needs_none(request):
             return actor == MACHINE
-        return self._authenticator.holds(_token(request, by_query), actor)
+        token = _token(request, by_query)
+        return self._authenticator.holds(token, actor) or await self._of_issuer(token) == actor
 
     def _needs_none(self, request: web.Request) -> bool:
         """Whether it comes from a host that needs no token.

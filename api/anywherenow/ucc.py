@@ -62,20 +62,13 @@ def named(entries: Entries, account: int, route: int) -> str:
 
 
 def agent(entries: Entries, ucc: Ucc, uri: str) -> User | None:
-    """The enabled user of the UCC's account with this SIP URI; None if there is none, or several.
+    """The enabled user of the UCC's account with this SIP URI; of several, the first.
 
     The scheme may be missing, and the host is of any case (RFC 3261 section 19.1.4).
     """
     wanted = _address(uri)
-    found = [
-        user
-        for user in entries.users.values()
-        if user.account == ucc.account
-        and user.enabled
-        and user.sip_uri
-        and _address(user.sip_uri) == wanted
-    ]
-    return found[0] if len(found) == 1 else None
+    own = (user for user in entries.users.values() if user.account == ucc.account and user.enabled)
+    return next((user for user in own if user.sip_uri and _address(user.sip_uri) == wanted), None)
 
 
 def correlation_id(live_id: str) -> str:

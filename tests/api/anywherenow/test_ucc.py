@@ -157,7 +157,7 @@ PEOPLE = directory(
         ("sip:ben@Shop.Example", "ben@shop.example"),
         ("sip:ann@shop.example", None),  # the user part knows case
         ("sip:off@shop.example", None),
-        ("sip:both@shop.example", None),
+        ("sip:both@shop.example", "one@shop.example"),
         ("sip:cy@bank.example", None),
         ("sip:%@shop.example", None),
         ("sip:", None),

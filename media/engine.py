@@ -75,13 +75,13 @@ class MediaEngine:
 
     def __init__(self, config: Media, spool: Path) -> None:
         self.on_trouble: Callable[[str, str], None] = lambda recording_id, code: None
-        """Called with a recording id and `enospc`, `spool_write_failed` (once for each cause) or
-        `media_restarted` (up to a second of it may be lost)."""
+        """Called with a recording id and `enospc`, `spool_write_failed` (once for each cause),
+        `media_restarted` (up to a second of it may be lost) or `media_gone` (as `is_gone`)."""
         self._sessions: dict[str, _Session] = {}
         self._ports = RtpPortPool(config.address, config.port_min, config.port_max)
         self._clock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._process = MediaProcess(
-            [str(spool), str(config.tick_ms)], self._restore, self._trouble
+            [str(spool), str(config.tick_ms)], self._restore, self._trouble, self._gone
         )
         self._descriptors = RESERVED_DESCRIPTORS
         self._limit = 0
@@ -90,6 +90,11 @@ class MediaEngine:
     def restarts(self) -> int:
         """How often the media process had to be started again."""
         return self._process.restarts
+
+    @property
+    def is_gone(self) -> bool:
+        """There has been no media process for so long that what arrives is lost."""
+        return self._process.is_gone
 
     @property
     def worker_pid(self) -> int | None:
@@ -259,6 +264,11 @@ class MediaEngine:
 
     def _trouble(self, recording_id: str, code: str) -> None:
         self.on_trouble(recording_id, code)
+
+    def _gone(self) -> None:
+        for session in list(self._sessions.values()):
+            if session.target.recording_id is not None:
+                self.on_trouble(session.target.recording_id, "media_gone")
 
     def _take(self, count: int) -> list[PortPair]:
         """Bind ports; the media process needs as many descriptors as we, and one for the spool."""

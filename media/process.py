@@ -24,6 +24,8 @@ CLOSE_S = 10.0
 """Time to write what is pending at the end."""
 HEARTBEAT_S = 1.0
 """An idle process is asked for a sign of life this often."""
+GONE_S = 10.0
+"""After so long without a process the kernel has no room left for what arrives."""
 _ATTEMPTS = 2
 _CONGESTED_S = 0.01
 
@@ -54,10 +56,15 @@ class MediaProcess:
         arguments: Sequence[str],
         restore: Callable[[], Iterable[Order]],
         trouble: Callable[[str, str], None],
+        gone: Callable[[], None] = lambda: None,
     ) -> None:
+        """`gone` is called once when there has been none for `GONE_S`; we go on trying."""
         self._arguments = arguments
         self._restore = restore
         self._trouble = trouble
+        self._gone = gone
+        self.is_gone = False
+        """There has been none for so long that media is lost."""
         self.restarts = 0
         self._child: asyncio.subprocess.Process | None = None
         self._pipe: socket.socket | None = None
@@ -109,16 +116,27 @@ class MediaProcess:
                 self._pump()
 
     async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        lost_at = 0.0
         while True:
             await self._watch()
+            lost_at = lost_at or loop.time()
             self._hang_up()
             await self._bury(0)
             self._give_up(_ATTEMPTS)
             self.restarts += 1
             try:
                 await self._launch()
+                self.is_gone, lost_at = False, 0.0
             except MediaUnavailable:
+                self._count_out(loop.time() - lost_at)
                 await asyncio.sleep(HEARTBEAT_S)
+
+    def _count_out(self, absent_s: float) -> None:
+        """Say once that there is no process, after so long without one."""
+        if absent_s >= GONE_S and not self.is_gone:
+            self.is_gone = True
+            self._gone()
 
     async def _watch(self) -> None:
         """Return once the process is lost, or has left a command unacknowledged."""

@@ -24,6 +24,10 @@ CONTAINERS = frozenset(
 )
 """Elements that hold extension data even in a namespace of the RFC; lower case."""
 
+VERSION = "schemaVersion"
+_VERSIONS = frozenset({"version", "schemaversion"})
+"""Attributes of a container that say of which version its content is; lower case."""
+
 MAX_NAMES = 64
 """Names kept of one element; Oracle writes about ten."""
 MAX_VALUES = 32
@@ -37,7 +41,8 @@ def read(elements: Iterable[etree._Element]) -> tuple[tuple[Extension, ...], boo
     """Return what is in `elements`, in document order, and whether more was there than is kept.
 
     A name is prefix, colon and local name as written, `apkt:realm`; of a SIP header,
-    `<apkt:header label="X"><value>…`, it is the label. Repeated names add values.
+    `<apkt:header label="X"><value>…`, it is the label. Repeated names add values. The version that
+    a container says its content is of goes under `VERSION`.
     """
     found: dict[str, list[str]] = {}
     excess = False
@@ -45,6 +50,8 @@ def read(elements: Iterable[etree._Element]) -> tuple[tuple[Extension, ...], boo
         for leaf in element.iter("*"):
             if not len(leaf) and (value := (leaf.text or "").strip()):
                 excess |= not _kept(found, _name(leaf), value)
+            elif version := _version(leaf):
+                excess |= not _kept(found, VERSION, version)
     return tuple([Extension(name, tuple(values)) for name, values in found.items()]), excess
 
 
@@ -58,6 +65,14 @@ def _kept(found: dict[str, list[str]], name: str, value: str) -> bool:
         return False
     values.append(value[:MAX_VALUE])
     return len(name) <= MAX_NAME and len(value) <= MAX_VALUE
+
+
+def _version(element: etree._Element) -> str:
+    """What a container states as its version; nothing of other elements."""
+    if _split(element.tag)[1] not in CONTAINERS:
+        return ""
+    stated = (value for name, value in element.items() if _split(name)[1] in _VERSIONS)
+    return next(stated, "").strip()
 
 
 def _name(leaf: etree._Element) -> str:

@@ -127,7 +127,13 @@ class Journal:
             )
         )
         if kind.startswith("session."):
-            logger.info(kind, session=live.id, call_id=live.call_id, recording=recording_id)
+            logger.info(
+                kind,
+                session=live.id,
+                call_id=live.call_id,
+                recording=recording_id,
+                platform=live.platform,
+            )
 
     def tell(
         self, event: str, live: LiveSession, recording: Recording | None = None, *, ok: bool = True

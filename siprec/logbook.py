@@ -238,12 +238,14 @@ def _sessions(model: Model) -> tuple[SiprecSession, ...]:
 def streams(live: LiveSession, model: Model) -> tuple[StreamRecord, ...]:
     """Every stream the session has or had, with its channel: the caller's is the left one.
 
-    Streams of others follow in the order they were declared, those without a known sender in the
-    order they were offered.
+    Over a platform that sends the owner's media apart it is the owner's, whoever called. Streams of
+    others follow in the order they were declared, those without a known sender in the order they
+    were offered.
     """
     calling = live.identity.calling
+    was_called = live.is_dual and live.sides.direction == "incoming"
     people = [person.participant_id for person in model.participants(past=True)]
-    people.sort(key=lambda participant_id: participant_id not in calling)
+    people.sort(key=lambda participant_id: (participant_id in calling) is was_called)
 
     def rank(number: int) -> tuple[int, int]:
         sender = model.sender_of(number)

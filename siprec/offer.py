@@ -28,12 +28,15 @@ def read(
     received_at: datetime,
     *,
     peer: str = "",
+    transport: str = "",
+    local_port: int = 0,
     ucid_header: str = "X-ISR-UCID",
 ) -> Offer:
     """The offer in an INVITE or UPDATE. Raises Refused with 400, 413 or 415.
 
-    `peer`: network address it came from. `ucid_header`: name of the header that holds the call's
-    universal id.
+    `peer`: network address it came from. `transport`, `local_port`: by which listener of ours; with
+    `local_host` they tell the recording platform. `ucid_header`: name of the header that holds the
+    call's universal id.
     """
     try:
         bodies = multipart.select(
@@ -46,6 +49,8 @@ def read(
     offer = replace(
         _envelope(request, bodies, dialog_id, local_host, received_at),
         peer=peer,
+        transport=transport,
+        local_port=local_port,
         ucid=_ucid(request, ucid_header),
     )
     return _with_sdp(_with_metadata(offer, bodies), bodies)

@@ -15,7 +15,7 @@ import structlog
 from config.schema import Config
 from media.engine import MediaEngine
 from media.spec import MediaUnavailable
-from siprec import identity, logbook, policy, streams
+from siprec import identity, logbook, platforms, policy, streams
 from siprec.archive import Archive, Spawn
 from siprec.control import Control, in_ns, in_utc
 from siprec.feed import EventFeed
@@ -24,6 +24,7 @@ from siprec.metadata import Model, merge
 from siprec.negotiation import Plan
 from siprec.occurrence import ENDED
 from siprec.paused import PausedCalls, keys_of
+from siprec.platforms import Agreement
 from siprec.registry import Registry
 from siprec.sdp import SessionDescription
 from siprec.session import (
@@ -80,6 +81,8 @@ class Recorder:
         """Carries out what people ask of live sessions."""
         self.on_ended: Callable[[LiveSession], object] = lambda live: None
         """Told of each session that is over, as soon as its recording is closed."""
+        self.hang_up: Callable[[str, str], object] = lambda dialog_id, reason: None
+        """Ends a dialog; the reason is the value of a Reason header (RFC 3326)."""
         self.accepting = True
         """False while draining."""
         engine.on_trouble = self._media_trouble
@@ -97,23 +100,30 @@ class Recorder:
         if offer.sdp is None:
             raise Refused(488, "No session description", warning='399 siprecd "SDP offer needed"')
         plan = streams.planned(offer.sdp, None)
+        agreement = platforms.agreed(self._directory.entries, offer, self._config.sip.advertise)
+        offer = platforms.examined(offer, plan, agreement)
         model = _merged(Model(), offer, plan)
-        live = self._live_session(offer, model)
-        streams.align(self._engine, live, plan, in_ns(offer.received_at))
+        live = self._live_session(offer, model, agreement)
+        at_ns = in_ns(offer.received_at)
+        is_whole = streams.align(self._engine, live, plan, at_ns, agreement)
         answer = streams.answer(live, plan, self._host(offer), None)
         session = RecordingSession(offer.dialog_id, offer.call_id, live, plan, answer, model, offer)
         self._registry.add(session)
         self.journal.refresh(session, offer.warnings)
         self._begun(live)
+        if not is_whole:
+            self._not_recorded(session)
         return answer
 
-    def _live_session(self, offer: Offer, model: Model) -> LiveSession:
+    def _live_session(self, offer: Offer, model: Model, agreement: Agreement | None) -> LiveSession:
         """The session of a new call, in the state its route and its past put it."""
         known = identity.identify(offer, model, self._config.sip.ucid_header)
         decision = policy.decide(self._directory.entries, offer, known, self._config.route)
         keys = keys_of(offer.call_id, model.session_ids())
         paused = self.paused_calls.holds(keys, offer.received_at)
         live = LiveSession.of(offer, known, decision, paused)
+        if agreement:
+            live.platform, live.is_dual = agreement.platform.name, agreement.is_dual
         if live.state is not State.IDLE:
             live.recording = logbook.opened(live, offer.received_at, self._config.storage.node)
             live.segments = 1
@@ -137,15 +147,28 @@ class Recorder:
         """
         session = self._registry.dialogs[offer.dialog_id]
         plan = streams.planned(offer.sdp, session.plan) if offer.sdp else session.plan
+        agreement = platforms.standing(self._directory.entries, session.live.platform)
+        offer = platforms.examined(offer, plan, agreement)
         model = _merged(session.metadata, offer, plan)
+        is_whole = True
         if offer.sdp:
-            streams.align(self._engine, session.live, plan, in_ns(offer.received_at))
+            at_ns = in_ns(offer.received_at)
+            is_whole = streams.align(self._engine, session.live, plan, at_ns, agreement)
             session.answer = streams.answer(session.live, plan, self._host(offer), session.answer)
             session.plan = plan
         session.metadata = model
         self.journal.refresh(session, offer.warnings)
         self.journal.announce("session.updated", session.live)
+        if not is_whole:
+            self._not_recorded(session)
         return session.answer
+
+    def answer_within_s(self, dialog_id: str) -> float | None:
+        """How soon the INVITE of this dialog must be answered finally; None: nothing is agreed."""
+        session = self._registry.dialogs.get(dialog_id)
+        name = session.live.platform if session else ""
+        agreement = platforms.standing(self._directory.entries, name)
+        return agreement.answer_within_s if agreement else None
 
     def confirm(self, dialog_id: str) -> None:
         """The client acknowledged the answer."""
@@ -279,6 +302,35 @@ class Recorder:
             self.journal.save(live)
             self.journal.announce("session.updated", live, reason=code)
         logger.error("media_trouble", recording=recording_id, code=code)
+        if live and code in platforms.FATAL:
+            self._lost(live, code)
+
+    def _not_recorded(self, session: RecordingSession) -> None:
+        """A call goes on without being recorded, as was agreed."""
+        self.journal.refresh(session, ("not_recorded",))
+        self._alarm(session.live, "not_recorded")
+
+    def _lost(self, live: LiveSession, code: str) -> None:
+        """What is still to come of a recording is lost: end its call, unless it is to go on."""
+        agreement = platforms.standing(self._directory.entries, live.platform)
+        if agreement is None:
+            return
+        self._alarm(live, code)
+        if not agreement.outlasts_failure:
+            self.hang_up(live.dialog_id, 'SIP;cause=503;text="Recording failed"')
+            self.end(live.dialog_id, code)
+
+    def _alarm(self, live: LiveSession, code: str) -> None:
+        """Say aloud that a call that came over a platform is not recorded."""
+        self.journal.announce("session.not_recorded", live, reason=code)
+        logger.error(
+            "not_recorded",
+            alarm=True,
+            session=live.id,
+            call_id=live.call_id,
+            platform=live.platform,
+            code=code,
+        )
 
 
 def _merged(model: Model, offer: Offer, plan: Plan) -> Model:

@@ -44,6 +44,7 @@ class SipServer:
         self._endpoint = Endpoint(EndpointConfig(contact_host=config.advertise))
         self._transport = SipTransport(self._endpoint, config.listen, self._received)
         self._answers: dict[str, asyncio.TimerHandle] = {}
+        recorder.hang_up = self.hang_up
 
     @property
     def addresses(self) -> list[str]:
@@ -63,9 +64,9 @@ class SipServer:
         """Close them."""
         await self._transport.stop()
 
-    def hang_up(self, dialog_id: str) -> None:
-        """Send a BYE."""
-        self._endpoint.hang_up(dialog_id, self._now())
+    def hang_up(self, dialog_id: str, reason: str = "") -> None:
+        """Send a BYE. `reason`: value of its Reason header (RFC 3326), or empty."""
+        self._endpoint.hang_up(dialog_id, self._now(), reason=reason)
         self._transport.flush()
 
     def _now(self) -> float:
@@ -98,13 +99,17 @@ class SipServer:
 
     def _invite(self, event: InviteReceived) -> None:
         answer = self._recorder.begin(self._offer(event))
+        within_s = self._recorder.answer_within_s(event.dialog_id)
         delay_s = self._config.answer_delay_ms / 1000
+        if within_s is not None:
+            # Half of what is left: a timer that fires late shall not cost the call.
+            delay_s = min(delay_s, max(0.0, (event.at + within_s - self._now()) / 2))
         if not delay_s:
-            self._accept(event.transaction, answer)
+            self._accept_in_time(event, answer, within_s)
             return
         self._endpoint.respond(event.transaction, 100, self._now())
         self._answers[event.dialog_id] = asyncio.get_running_loop().call_later(
-            delay_s, self._accept_late, event.dialog_id, event.transaction, answer
+            delay_s, self._accept_late, event, answer, within_s
         )
 
     def _offer(self, event: Offering) -> Offer:
@@ -114,13 +119,35 @@ class SipServer:
             event.flow.local[0],
             datetime.now(UTC),
             peer=event.flow.remote[0],
+            transport=event.flow.transport,
+            local_port=event.flow.local[1],
             ucid_header=self._config.ucid_header,
         )
 
-    def _accept_late(self, dialog_id: str, transaction: str, answer: SessionDescription) -> None:
-        del self._answers[dialog_id]
-        self._accept(transaction, answer)
+    def _accept_late(
+        self, event: InviteReceived, answer: SessionDescription, within_s: float | None
+    ) -> None:
+        del self._answers[event.dialog_id]
+        self._accept_in_time(event, answer, within_s)
         self._transport.flush()
+
+    def _accept_in_time(
+        self, event: InviteReceived, answer: SessionDescription, within_s: float | None
+    ) -> None:
+        """Accept an INVITE, unless more time went by since it was read than was agreed."""
+        waited_s = self._now() - event.at
+        if within_s is None or waited_s <= within_s:
+            self._accept(event.transaction, answer)
+            return
+        logger.error(
+            "answer_too_late",
+            alarm=True,
+            call_id=event.request.call_id,
+            waited_ms=round(waited_s * 1000),
+            within_ms=round(within_s * 1000),
+        )
+        self._recorder.end(event.dialog_id, "answer_too_late")
+        self._endpoint.respond(event.transaction, 503, self._now())
 
     def _accept(self, transaction: str, answer: SessionDescription | None) -> None:
         body = answer.encode() if answer else b""

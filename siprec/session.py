@@ -208,6 +208,10 @@ class Offer:
     """Network address the request came from."""
     ucid: str = ""
     """Value of the header configured for it, verbatim; empty without."""
+    transport: str = ""
+    """`udp` or `tcp`; empty: it did not come by SIP."""
+    local_port: int = 0
+    """Port of ours it came to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +319,10 @@ class LiveSession:
     """What is to become of its recordings, if anybody said."""
     outline: Recording | None = None
     """What a recording of now would say, without an id; None: to be made when it is wanted."""
+    platform: str = ""
+    """Name of the recording platform it came over; empty: none."""
+    is_dual: bool = False
+    """That platform sends the media of the owner apart: it is the left channel."""
 
     @classmethod
     def of(cls, offer: Offer, identity: Identity, decision: Decision, paused: bool) -> Self:

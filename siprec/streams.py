@@ -20,6 +20,7 @@ from media.spec import (
 )
 from siprec import negotiation
 from siprec.negotiation import NotAcceptable, Origin, Plan, Slot
+from siprec.platforms import Agreement
 from siprec.sdp import SessionDescription
 from siprec.session import LiveSession, NegotiatedStream, ReceptionView, Refused, State
 
@@ -27,6 +28,8 @@ logger = structlog.get_logger(__name__)
 
 RETRY_AFTER_S = 5
 """Hint for a client that met a shortage of ours."""
+NOWHERE = 9
+"""Port of a stream that is taken but has none: that of the discard service (RFC 863)."""
 
 
 def target(live: LiveSession, since_ns: int = 0) -> Target:
@@ -41,15 +44,24 @@ def target(live: LiveSession, since_ns: int = 0) -> Target:
     return Target(live.recording.id, live.state is State.PAUSED, fill, since_ns=since_ns)
 
 
-def align(engine: MediaEngine, live: LiveSession, plan: Plan, at_ns: int) -> None:
-    """Open, change and close streams so that they are those of `plan`.
+def align(
+    engine: MediaEngine,
+    live: LiveSession,
+    plan: Plan,
+    at_ns: int,
+    agreement: Agreement | None = None,
+) -> bool:
+    """Open, change and close streams so that they are those of `plan`; whether all are open.
 
-    Raises Refused (503) when no ports are left; then nothing has changed.
+    Raises Refused (503) when no ports are left; then nothing has changed. Under an `agreement` that
+    the call outlasts that, new streams stay closed instead, until they are offered again.
     """
     standing = {stream.number: stream for stream in live.streams if not stream.closed}
     new = [slot for number, slot in plan.streams.items() if number not in standing]
+    opened: list[NegotiatedStream] = []
     if new or not live.streams:
-        live.streams += _opened(engine, live, new, at_ns)
+        opened = _opened(engine, live, new, at_ns, agreement)
+        live.streams += opened
     for number, stream in standing.items():
         slot = plan.streams.get(number)
         if slot is None:
@@ -58,6 +70,7 @@ def align(engine: MediaEngine, live: LiveSession, plan: Plan, at_ns: int) -> Non
         elif (spec := _spec(slot, stream.spec.stream_id)) != stream.spec:
             stream.spec = spec
             engine.update(live.id, [spec], at_ns)
+    return len(opened) == len(new)
 
 
 def planned(sdp: SessionDescription, previous: Plan | None) -> Plan:
@@ -71,14 +84,17 @@ def planned(sdp: SessionDescription, previous: Plan | None) -> Plan:
 def answer(
     live: LiveSession, plan: Plan, host: str, previous: SessionDescription | None
 ) -> SessionDescription:
-    """Our SDP for `plan`, with the ports of the streams of `live`."""
-    ports = {
-        plan.streams[stream.number].index: stream.port.rtp_port
-        for stream in live.streams
-        if not stream.closed
+    """Our SDP for `plan`, with the ports of the streams of `live`; what has none is inactive."""
+    open_ports = {
+        stream.number: stream.port.rtp_port for stream in live.streams if not stream.closed
     }
+    ports = {slot.index: open_ports.get(number, NOWHERE) for number, slot in plan.streams.items()}
+    slots = (
+        slot if slot.stream in open_ports else replace(slot, direction="inactive")
+        for slot in plan.slots
+    )
     origin = Origin("siprecd", str(int(live.id[:8], 16)))
-    return negotiation.answer(plan, ports, host, origin, previous)
+    return negotiation.answer(replace(plan, slots=tuple(slots)), ports, host, origin, previous)
 
 
 def views(live: LiveSession, figures: Sequence[StreamReport]) -> dict[str, ReceptionView]:
@@ -106,8 +122,31 @@ async def stop_holding(engine: MediaEngine, live: LiveSession, at_ns: int) -> No
 
 
 def _opened(
-    engine: MediaEngine, live: LiveSession, slots: Sequence[Slot], at_ns: int
+    engine: MediaEngine,
+    live: LiveSession,
+    slots: Sequence[Slot],
+    at_ns: int,
+    agreement: Agreement | None,
 ) -> list[NegotiatedStream]:
+    """Streams for `slots`; none of them, if that is agreed, when they cannot be had."""
+    try:
+        return _bound(engine, live, slots, at_ns, agreement)
+    except Refused:
+        if agreement is None or not agreement.outlasts_failure:
+            raise
+        return _bound(engine, live, (), at_ns, None)
+
+
+def _bound(
+    engine: MediaEngine,
+    live: LiveSession,
+    slots: Sequence[Slot],
+    at_ns: int,
+    agreement: Agreement | None,
+) -> list[NegotiatedStream]:
+    if agreement and engine.is_gone:
+        logger.error("media_gone", call_id=live.call_id)
+        raise Refused(503, "No media process", retry_after_s=RETRY_AFTER_S)
     specs = [_spec(slot, secrets.token_hex(8)) for slot in slots]
     try:
         ports = engine.open(live.id, specs, target(live), at_ns)

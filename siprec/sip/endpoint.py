@@ -260,7 +260,7 @@ class Endpoint:
         elif request.method == "INVITE":
             self._start_expiry(server, request, now)
             initial = not request.to.tag
-            self._events.append(InviteReceived(server.id, dialog.id, initial, request, flow))
+            self._events.append(InviteReceived(server.id, dialog.id, initial, request, flow, now))
         elif request.method == "UPDATE":
             self._events.append(UpdateReceived(server.id, dialog.id, request, flow))
         elif request.method == "OPTIONS":

@@ -38,6 +38,8 @@ class InviteReceived(Event):
     initial: bool
     request: Request
     flow: Flow
+    at: float
+    """When it was read, on the clock of the endpoint."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module
 from time import perf_counter
 from typing import Any
@@ -233,7 +234,12 @@ def _routes(doctor: Doctor) -> list[Route[Any]]:
 
 def _document_route(rows: Sequence[Route[Any]]) -> Route[Nothing]:
     async def get_openapi(_: Call[Nothing]) -> web.Response:
-        return web.Response(body=body, content_type="application/json")
+        return web.Response(body=await asyncio.to_thread(body), content_type="application/json")
+
+    @cache
+    def body() -> bytes:
+        """Made when it is first asked for: few ask, and it takes as long as all else at a start."""
+        return msgspec.json.encode(document([*rows, route], "siprecd", __version__, (wire.Event,)))
 
     route = Route(
         "GET",
@@ -245,5 +251,4 @@ def _document_route(rows: Sequence[Route[Any]]) -> Route[Nothing]:
         "This document",
         answers={200: ("application/json",)},
     )
-    body = msgspec.json.encode(document([*rows, route], "siprecd", __version__, (wire.Event,)))
     return route

@@ -11,7 +11,7 @@ from siprec.session import Actor
 from storage.directory import Entries
 from storage.entries import SYSTEM_ACCOUNT
 from storage.records import Extension, InvalidQuery, Recording, RecordingQuery
-from storage.tables import TEXTS
+from storage.tables import FOLDED, TEXTS, column_key
 from storage.text import plain, without_scheme
 
 Test = Callable[[Recording], bool]
@@ -50,8 +50,8 @@ def _both(one: frozenset[int] | None, other: frozenset[int] | None) -> frozenset
 def predicate(query: RecordingQuery) -> Test:
     """Whether a recording in memory meets `query`, as it would in the catalogue.
 
-    Limit, cursor and order aside. Built once, to be asked of many. Raises InvalidQuery for a time
-    without a zone.
+    Limit, offset, cursor and order aside. Built once, to be asked of many. Raises InvalidQuery for
+    a time without a zone.
     """
     tests = [*_columns(query), *_parts(query), *_files(query), *_times(query)]
     return lambda row: all(test(row) for test in tests)
@@ -62,6 +62,12 @@ def _columns(query: RecordingQuery) -> Iterator[Test]:
     for name in (*TEXTS, "status"):
         if (value := getattr(query, name)) is not None:
             yield _text(name, plain(value))
+    if (statuses := query.statuses) is not None:
+        known = frozenset(map(plain, statuses))
+        yield lambda row: plain(row.status) in known
+    if (part := query.remote_party_contains) is not None:
+        within = plain(part).casefold()
+        yield lambda row: within in column_key("remote_party", plain(row.remote_party))
     if (ucid := query.any_ucid) is not None:
         one, other = _text("ucid", plain(ucid)), _text("call_id", plain(ucid))
         yield lambda row: one(row) or other(row)
@@ -74,6 +80,9 @@ def _columns(query: RecordingQuery) -> Iterator[Test]:
 
 
 def _text(name: str, wanted: str) -> Test:
+    if name in FOLDED:
+        folded = wanted.casefold()
+        return lambda row: plain(getattr(row, name)).casefold() == folded
     return lambda row: plain(getattr(row, name)) == wanted
 
 
@@ -134,6 +143,10 @@ def _times(query: RecordingQuery) -> Iterator[Test]:
         yield lambda row: row.started_at >= after
     if (before := _aware("started_before", query.started_before)) is not None:
         yield lambda row: row.started_at < before
+    if (ended_after := _aware("ended_after", query.ended_after)) is not None:
+        yield lambda row: row.ended_at is not None and row.ended_at >= ended_after
+    if (ended := _aware("ended_before", query.ended_before)) is not None:
+        yield lambda row: row.ended_at is not None and row.ended_at < ended > row.started_at
 
 
 def _aware(name: str, value: datetime | None) -> datetime | None:

@@ -106,6 +106,11 @@ class Library:
         page = await self._catalog.find(narrowed)
         return Page(tuple(map(self._finder.as_of_now, page.items)), page.next)
 
+    async def count(self, query: RecordingQuery, actor: Actor = SYSTEM) -> int:
+        """How many recordings the catalogue has that match. Raises InvalidQuery, as `find` does."""
+        narrowed = criteria.narrowed(query, actor, self._directory.entries)
+        return await self._catalog.count_of(narrowed)
+
     async def match(
         self, query: RecordingQuery, actor: Actor = SYSTEM, keep: Keep = lambda row: True
     ) -> list[Recording]:
@@ -175,6 +180,14 @@ class Library:
         found = await self._change(row.id, lambda row: logbook.changed(row, changes, now, actor))
         self._publish("recording.changed", found, actor.name)
         return self._finder.numbered(found)
+
+    async def noted(self, recording_id: str, action: str, actor: Actor) -> None:
+        """Put into the history of a recording that has ended what somebody did with it."""
+        now = datetime.now(UTC)
+        async with self._turn(recording_id):
+            await self._change(
+                recording_id, lambda row: logbook.audited(row, now, actor, action, "")
+            )
 
     def _check_changes(self, row: Recording, changes: Changes) -> None:
         """Raises InvalidChange for what the directory or the state of the recording forbids."""

@@ -8,6 +8,7 @@ Counterparts: `storage.tables`; `storage.search`, which says how a query is answ
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -40,7 +41,7 @@ from storage.records import (
     RecordingQuery,
     UnknownRecording,
 )
-from storage.tables import ORDER, TEXTS, attributes, audit, recordings
+from storage.tables import ORDER, TEXTS, attributes, audit, column_key, recordings
 from storage.text import clean, index_key, plain, without_scheme
 
 LIMIT = 1000
@@ -123,7 +124,8 @@ class Catalog:
     async def find(self, query: RecordingQuery) -> Page:
         """A page of what matches, in the order asked for; rows added meanwhile move no later page.
 
-        Raises InvalidQuery for a limit outside 1..1000, a broken cursor, a naive time.
+        Raises InvalidQuery for a limit outside 1..1000, a negative offset, a broken cursor, a naive
+        time.
         """
         if not 1 <= query.limit <= LIMIT:
             raise InvalidQuery(f"limit: {query.limit} is not in 1..{LIMIT}")
@@ -134,6 +136,14 @@ class Catalog:
         found.sort(key=search.place, reverse=not query.oldest_first)
         items = tuple(found[: query.limit])
         return Page(items, search.cursor(items[-1]) if len(found) > query.limit else None)
+
+    async def count_of(self, query: RecordingQuery) -> int:
+        """How many recordings match; all of them are counted. Raises InvalidQuery."""
+        every = replace(query, cursor=None)
+        asked = search.criteria(every)
+        async with self._database.reading() as connection:
+            first = await _first(connection, every, asked)
+            return await connection.scalar(search.total(every, asked, first)) or 0
 
     async def delete(self, recording_id: str) -> None:
         """Remove the row of a recording; its audit trail stays. Raises UnknownRecording."""
@@ -206,8 +216,7 @@ class Catalog:
 
     async def count(self) -> int:
         """How many recordings there are."""
-        async with self._database.reading() as connection:
-            return await connection.scalar(select(func.count()).select_from(recordings)) or 0
+        return await self.count_of(RecordingQuery())
 
     async def is_taken(self, filename: str, started_at: datetime, but_id: str = "") -> bool:
         """Whether another recording that began in the same minute (UTC) bears this file name.
@@ -250,7 +259,7 @@ async def _save(connection: AsyncConnection, records: Iterable[Recording]) -> di
 def row_of(record: Recording, number: int) -> Row:
     """The row of `recordings` that holds a record, but for its history."""
     row: Row = {name: getattr(record, name) for name in _KEPT}
-    keys = {name: index_key(row[name]) for name in TEXTS}
+    keys = {name: column_key(name, row[name]) for name in TEXTS}
     overlong = {name: row[name] for name, key in keys.items() if key != row[name]}
     kinds = {file.kind for file in record.supplemental_files}
     supplement = "video" if record.has_video else "other" if kinds else ""
@@ -352,10 +361,10 @@ async def _first(
 ) -> search.Criterion | None:
     """The criterion that the fewest recordings meet, as far as they were counted."""
     leaders = search.leaders(asked)
-    if len(leaders) < 2:
+    if len(leaders) < 2 and all(each.is_ordered for each in leaders):
         return next(iter(leaders), None)
     counts = [*(await connection.execute(search.sizes(query, leaders))).one()]
-    return leaders[counts.index(min(counts))]
+    return search.best(leaders, counts)
 
 
 async def _records(connection: AsyncConnection, rows: Select[Any]) -> list[Recording]:

@@ -273,11 +273,16 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class RecordingQuery:
-    """Which recordings to list; every criterion given must match, exactly and with its case."""
+    """Which recordings to list; every criterion given must match, exactly and with its case.
+
+    The case of `local_party` and `remote_party` does not count (`storage.tables.FOLDED`).
+    """
 
     accounts: frozenset[int] | None = None
     """Only recordings of these; None: of all."""
     status: str | None = None
+    statuses: frozenset[str] | None = None
+    """Any of them."""
     number: int | None = None
     call_id: str | None = None
     """The ingress call id."""
@@ -296,6 +301,9 @@ class RecordingQuery:
     owner: str | None = None
     local_party: str | None = None
     remote_party: str | None = None
+    remote_party_contains: str | None = None
+    """Somewhere in it; of one too long for an index only the beginning is looked at."""
+    direction: str | None = None
     routes: frozenset[int] | None = None
     aor: str | None = None
     """Address of record of any participant; a leading `sip:` or `sips:` does not count."""
@@ -309,8 +317,14 @@ class RecordingQuery:
     """Inclusive."""
     started_before: datetime | None = None
     """Exclusive."""
+    ended_after: datetime | None = None
+    """Inclusive. What has not ended yet did neither after nor before anything."""
+    ended_before: datetime | None = None
+    """Exclusive."""
     limit: int = 50
     cursor: str | None = None
+    offset: int = 0
+    """How many to pass over; rows added meanwhile move them. With a cursor: after its place."""
     oldest_first: bool = False
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Select,
     and_,
     exists,
+    false,
     func,
     literal,
     or_,
@@ -30,8 +31,17 @@ from sqlalchemy import (
 )
 
 from storage.records import InvalidQuery, Recording, RecordingQuery
-from storage.tables import EPOCH, MICROSECOND, ORDER, TEXTS, UtcMicroseconds, attributes, recordings
-from storage.text import index_key, plain, without_scheme
+from storage.tables import (
+    EPOCH,
+    MICROSECOND,
+    ORDER,
+    TEXTS,
+    UtcMicroseconds,
+    attributes,
+    column_key,
+    recordings,
+)
+from storage.text import INDEX_OCTETS, index_key, plain, without_scheme
 
 MERGED = 16
 """Most values of one criterion of which each gives a page; for more, e.g. many routes, the rows of
@@ -40,6 +50,10 @@ SIZED = 1000
 """How far rows of a criterion are counted to see which criterion has the fewest."""
 NUMBERS = range(2**31)
 """Of accounts and routes."""
+OFFSETS = range(2**62)
+"""What databases can pass over."""
+LONGEST_KEY = INDEX_OCTETS + 100
+"""Nothing longer is in a key (`storage.text.index_key`)."""
 _PLACE = struct.Struct(">qqI")
 """Microseconds of `started_at`, `number`, CRC-32 of both."""
 _PLACE_CHARACTERS = 27
@@ -57,6 +71,9 @@ class Criterion:
     """The same as conditions of which one holds and never two; each has an index in order."""
     everywhere: bool = False
     """Both tables tell."""
+    is_ordered: bool = True
+    """Its index has rows in the order of the answer; else all that meet it are gathered and sorted,
+    and it leads only if they are few."""
 
     def beside(self, rows: FromClause) -> ColumnElement[bool]:
         """The condition on rows of either table that another criterion has led to."""
@@ -74,10 +91,13 @@ def criteria(query: RecordingQuery) -> list[Criterion]:
         *_either("ucid", "call_id", query.any_ucid),
         *_texts(query),
         *_attributes(query),
+        *_containing(query),
+        *_ended(query),
         *_supplement(query),
         *_numbers("route", NUMBERS, query.routes),
         *_numbers("account", NUMBERS, query.accounts),
         *_column("status", [] if query.status is None else [plain(query.status)]),
+        *_statuses(query),
     ]
 
 
@@ -86,11 +106,21 @@ def leaders(asked: Sequence[Criterion]) -> list[Criterion]:
     return [each for each in asked if 0 < len(each.parts(each.table)) <= MERGED]
 
 
+def best(leading: Sequence[Criterion], counts: Sequence[int]) -> Criterion | None:
+    """Which of the criteria should lead, by how many recordings meet each; None: the time."""
+    possible = [
+        (count, place)
+        for place, (each, count) in enumerate(zip(leading, counts, strict=True))
+        if each.is_ordered or count < SIZED
+    ]
+    return leading[min(possible)[1]] if possible else None
+
+
 def sizes(query: RecordingQuery, leading: Sequence[Criterion]) -> Select[Any]:
     """One row: how many recordings meet each criterion within the times given, up to `SIZED`."""
     counts = []
     for each in leading:
-        within = _period(query, each.table)
+        within = _within(query, each)
         met = select(literal(1)).select_from(each.table).where(each.holds(each.table), *within)
         counted = select(func.count()).select_from(met.limit(SIZED).subquery())
         counts.append(counted.scalar_subquery())
@@ -100,25 +130,58 @@ def sizes(query: RecordingQuery, leading: Sequence[Criterion]) -> Select[Any]:
 def page(query: RecordingQuery, asked: Sequence[Criterion], first: Criterion | None) -> Select[Any]:
     """The rows of a page, in no order, and one more if there are more. `first` leads, or the time.
 
-    Raises InvalidQuery for a broken cursor and a time without a zone.
+    Raises InvalidQuery for a broken cursor, a negative offset and a time without a zone.
     """
+    if query.offset not in OFFSETS:
+        raise InvalidQuery(f"offset: {query.offset} is not possible")
     rows = first.table if first else recordings
-    within = [*_period(query, rows), *(each.beside(rows) for each in asked if each is not first)]
-    keys = select(rows.c.started_at, rows.c.number).where(*within)
-    heads = [_head(keys.where(part), query) for part in first.parts(rows)] if first else []
-    hits = heads[0] if len(heads) == 1 else _head(keys, query)
-    if len(heads) > 1:
-        together = union_all(*(select(head.subquery()) for head in heads))
-        hits = _head(select(together.subquery()), query)
-    found = hits.subquery()
+    keys = select(rows.c.started_at, rows.c.number).where(*_conditions(query, asked, first))
+    found = _hits(keys, query, first).limit(query.limit + 1).offset(query.offset).subquery()
     return select(recordings).join_from(found, recordings, recordings.c.number == found.c.number)
 
 
-def _head(keys: Select[Any], query: RecordingQuery) -> Select[Any]:
-    """The first of the keys in the order asked for: as many as a page has, and one more."""
+def total(
+    query: RecordingQuery, asked: Sequence[Criterion], first: Criterion | None
+) -> Select[Any]:
+    """One row: how many recordings match, wherever the page is that was asked for."""
+    rows = first.table if first else recordings
+    met = select(func.count()).select_from(rows).where(*_conditions(query, asked, first))
+    return met.where(first.holds(rows)) if first else met
+
+
+def _conditions(
+    query: RecordingQuery, asked: Sequence[Criterion], first: Criterion | None
+) -> list[ColumnElement[bool]]:
+    """All that must hold of rows of the table that leads, but for what leads."""
+    rows = first.table if first else recordings
+    beside = [each.beside(rows) for each in asked if each is not first]
+    return [*_within(query, first), *beside]
+
+
+def _within(query: RecordingQuery, first: Criterion | None) -> list[ColumnElement[bool]]:
+    """The times asked for; an index that is not in their order is not to be left for them."""
+    period = _period(query, first.table if first else recordings)
+    return [*map(_aside, period)] if first and not first.is_ordered else period
+
+
+def _hits(keys: Select[Any], query: RecordingQuery, first: Criterion | None) -> Select[Any]:
+    """The keys in the order asked for."""
+    if first is None:
+        return _sorted(keys, query)
+    if not first.is_ordered:  # few, as they were counted: a limit keeps the index from being left
+        few = keys.where(first.holds(first.table)).limit(2 * SIZED)
+        return _sorted(select(few.subquery()), query)
+    heads = [_sorted(keys.where(part), query) for part in first.parts(first.table)]
+    if len(heads) == 1:
+        return heads[0]
+    most = query.offset + query.limit + 1
+    together = union_all(*(select(head.limit(most).subquery()) for head in heads))
+    return _sorted(select(together.subquery()), query)
+
+
+def _sorted(keys: Select[Any], query: RecordingQuery) -> Select[Any]:
     at, number = keys.selected_columns.started_at, keys.selected_columns.number
-    order = (at, number) if query.oldest_first else (at.desc(), number.desc())
-    return keys.order_by(*order).limit(query.limit + 1)
+    return keys.order_by(*((at, number) if query.oldest_first else (at.desc(), number.desc())))
 
 
 def place(recording: Recording) -> tuple[datetime, int]:
@@ -190,7 +253,38 @@ def _texts(query: RecordingQuery) -> Iterator[Criterion]:
     for name in TEXTS:
         value = getattr(query, name)
         if value is not None:
-            yield from _column(name, [index_key(plain(value))])
+            yield from _column(name, [column_key(name, plain(value))])
+
+
+def _statuses(query: RecordingQuery) -> Iterator[Criterion]:
+    if query.statuses is not None:
+        yield from _column("status", sorted(map(plain, query.statuses)) or ["none of them"])
+
+
+def _containing(query: RecordingQuery) -> Iterator[Criterion]:
+    """No index finds what is somewhere in a text: it never leads."""
+    if query.remote_party_contains is not None:
+        text = plain(query.remote_party_contains).casefold()
+        holds = _contains(text) if len(text) <= LONGEST_KEY else lambda rows: false()
+        yield Criterion(recordings, holds, lambda rows: [])
+
+
+def _contains(text: str) -> Callable[[FromClause], ColumnElement[bool]]:
+    return lambda rows: rows.c.remote_party.contains(text, autoescape=True)
+
+
+def _ended(query: RecordingQuery) -> Iterator[Criterion]:
+    after = [*_aware("ended_after", query.ended_after)]
+    before = [*_aware("ended_before", query.ended_before)]
+
+    def holds(rows: FromClause) -> ColumnElement[bool]:
+        return and_(
+            *(rows.c.ended_at >= time for time in after),
+            *(rows.c.ended_at < time for time in before),
+        )
+
+    if after or before:
+        yield Criterion(recordings, holds, lambda rows: [holds(rows)], is_ordered=False)
 
 
 def _attributes(query: RecordingQuery) -> Iterator[Criterion]:
@@ -227,7 +321,11 @@ def _period(query: RecordingQuery, rows: FromClause) -> list[ColumnElement[bool]
     """The times asked for, and the place where the page before ended."""
     at = rows.c.started_at
     after = [at >= time for time in _aware("started_after", query.started_after)]
-    before = [at < time for time in _aware("started_before", query.started_before)]
+    limits = [
+        *_aware("started_before", query.started_before),
+        *_aware("ended_before", query.ended_before),  # what ends before it begins before it
+    ]
+    before = [at < min(limits)] if limits else []
     if query.cursor is not None:
         # Databases bound their way through an index by one condition at each end: the nearer one.
         here = tuple_(at, rows.c.number)

@@ -36,6 +36,7 @@ from storage.records import (
     StreamRecord,
     SupplementalFile,
 )
+from storage.text import index_key
 
 SCHEMA = "0003"
 """Newest revision of the books: catalogue, directory, users."""
@@ -104,8 +105,16 @@ TEXTS = (
     "owner",
     "local_party",
     "remote_party",
+    "direction",
 )
-"""Columns of texts that stand in an index, as their `storage.text.index_key`."""
+"""Columns of texts that stand in an index, as their `column_key`."""
+FOLDED = frozenset({"local_party", "remote_party"})
+"""Those of them whose case does not count when they are compared."""
+
+
+def column_key(name: str, text: str) -> str:
+    """`text`, fit to be stored, as it stands in an indexed column."""
+    return index_key(text.casefold() if name in FOLDED else text)
 
 
 def _searched(name: str) -> Index:
@@ -159,10 +168,10 @@ recordings = Table(
     Column("hold", Boolean, nullable=False),
     Column("deleting", Boolean, nullable=False),
     Column("discard", Boolean, nullable=False, server_default=false()),
-    Column("owner", Text, nullable=False, server_default=""),
-    Column("local_party", Text, nullable=False, server_default=""),
-    Column("remote_party", Text, nullable=False, server_default=""),
-    Column("direction", Text, nullable=False, server_default=""),
+    Column("owner", Text, nullable=False, server_default=text("''")),
+    Column("local_party", Text, nullable=False, server_default=text("''")),
+    Column("remote_party", Text, nullable=False, server_default=text("''")),
+    Column("direction", Text, nullable=False, server_default=text("''")),
     Column("supplement", Text, nullable=False),
     Column("overlong", Json(dict[str, str]), nullable=False),
     Column("custom", Json(dict[str, str]), nullable=False),
@@ -177,6 +186,7 @@ recordings = Table(
     Column("supplemental_files", Json(tuple[SupplementalFile, ...]), nullable=False),
     Index("recordings_newest", *ORDER),
     Index("recordings_due", "account", "route", "ended_at", "number", "hold", "never_expire"),
+    Index("recordings_ended", "ended_at", *ORDER),
     _rare("paused_at_end", "ended_at", "started_at"),
     _rare("deleting", "number"),
     _rare("discard", "number"),
@@ -185,7 +195,7 @@ recordings = Table(
 """One row for each `Recording`; columns bear the names of its fields, but for two.
 
 `supplement`: what files it has besides its audio, `video`, `other` or empty. `overlong`: by column,
-values too long for an index; the column itself holds their `storage.text.index_key`.
+values that do not stand in it as they are; the column itself holds their `column_key`.
 """
 
 attributes = Table(

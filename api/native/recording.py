@@ -29,6 +29,8 @@ class FindRecordings(Struct, frozen=True, forbid_unknown_fields=True):
     """Which recordings to list; every criterion given must match."""
 
     status: Status | UnsetType = UNSET
+    statuses: list[Status] = field(default_factory=list)
+    """Any of them; none: all."""
     number: Number | UnsetType = UNSET
     call_id: Wanted | UnsetType = UNSET
     egress_call_id: Wanted | UnsetType = UNSET
@@ -42,6 +44,11 @@ class FindRecordings(Struct, frozen=True, forbid_unknown_fields=True):
     filename: Wanted | UnsetType = UNSET
     agent_id: Wanted | UnsetType = UNSET
     realm: Wanted | UnsetType = UNSET
+    owner: Wanted | UnsetType = UNSET
+    local_party: Wanted | UnsetType = UNSET
+    remote_party: Wanted | UnsetType = UNSET
+    remote_party_contains: Wanted | UnsetType = UNSET
+    direction: Direction | UnsetType = UNSET
     aor: Wanted | UnsetType = UNSET
     account: Number | UnsetType = UNSET
     route: Number | UnsetType = UNSET
@@ -51,6 +58,8 @@ class FindRecordings(Struct, frozen=True, forbid_unknown_fields=True):
     audio_only: bool | UnsetType = UNSET
     started_after: Moment | UnsetType = UNSET
     started_before: Moment | UnsetType = UNSET
+    ended_after: Moment | UnsetType = UNSET
+    ended_before: Moment | UnsetType = UNSET
     limit: Limit = 50
     cursor: Wanted | UnsetType = UNSET
     oldest_first: bool = False
@@ -266,6 +275,9 @@ def query(ask: FindRecordings) -> records.RecordingQuery:
         extensions=_pairs("extension", ask.extension),
         started_after=_utc(ask.started_after),
         started_before=_utc(ask.started_before),
+        ended_after=_utc(ask.ended_after),
+        ended_before=_utc(ask.ended_before),
+        statuses=frozenset(ask.statuses) or None,
     )
 
 
@@ -321,7 +333,7 @@ def recording(row: records.Recording) -> Recording:
 
 _SAME = {each.name for each in structs.fields(FindRecordings)} & {
     *records.RecordingQuery.__slots__
-} - {"custom", "started_after", "started_before"}
+} - {"custom", "statuses", "started_after", "started_before", "ended_after", "ended_before"}
 """Criteria that are asked for as they are."""
 _PLAIN = tuple(
     each.name

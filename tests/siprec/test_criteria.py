@@ -157,7 +157,7 @@ extensions = st.lists(
 MP4 = FileRecord("mp4", "x.mp4", 1, "")
 COLUMNS = (
     *("session_id", "call_id", "status", "ucid", "egress_call_id", "third_party_id", "ani", "dnis"),
-    *("filename", "agent_id", "realm"),
+    *("filename", "agent_id", "realm", "owner", "local_party", "remote_party", "direction"),
 )
 
 
@@ -175,6 +175,7 @@ recordings = st.fixed_dictionaries(
         "from_aor": aors,
         "to_aor": aors,
         "started_at": times,
+        "ended_at": st.none() | times,
         "account": numbers,
         "route": numbers,
         "custom": st.dictionaries(texts, texts, max_size=2),
@@ -204,6 +205,12 @@ CRITERIA: dict[str, SearchStrategy[Any]] = {
     "audio_only": st.booleans(),
     "started_after": times,
     "started_before": times,
+    "ended_after": times,
+    "ended_before": times,
+    "statuses": st.frozensets(texts, max_size=2),
+    "remote_party_contains": st.sampled_from(
+        (*TEXTS, "%", "_", "\\", "/", "X", "xxx\U0001f4b3 ", "x" * 513, "y" * 99_999)
+    ),
 }
 asked = st.lists(st.sampled_from([*CRITERIA]), max_size=2, unique=True).flatmap(
     lambda names: st.fixed_dictionaries({name: CRITERIA[name] for name in names})
@@ -212,7 +219,7 @@ asked = st.lists(st.sampled_from([*CRITERIA]), max_size=2, unique=True).flatmap(
 
 def test_every_criterion_is_drawn() -> None:
     known = {each.name for each in fields(RecordingQuery)}
-    assert {*CRITERIA} == known - {"limit", "cursor", "oldest_first"}
+    assert {*CRITERIA} == known - {"limit", "cursor", "offset", "oldest_first"}
 
 
 @pytest.fixture(scope="module")
@@ -275,6 +282,10 @@ FULL = Recording(
     realm="peer",
     third_party_id="scr",
     agent_id="007",
+    local_party="Ann",
+    remote_party="+39 0%2_Büro",
+    direction="incoming",
+    ended_at=T0 + timedelta(seconds=1),
     custom={"case": "4711", "a\0": "first", "a?": "last"},
     siprec_sessions=(SiprecSession("sps", T0, (Extension("on", ("session", "both")),)),),
     participants=(
@@ -291,6 +302,13 @@ FULL = Recording(
     [
         ("number", [7], [0, 8]),
         ("status", ["complete"], ["Complete", ""]),
+        ("statuses", [{"complete"}, {"failed", "complete"}], [set(), {"Complete"}]),
+        ("local_party", ["Ann", "aNN"], ["An", ""]),
+        ("remote_party", ["+39 0%2_büro"], ["+39"]),
+        ("remote_party_contains", ["+39", "0%2_b", "BÜRO", ""], ["39%", "+39_", "0%%2", "buro"]),
+        ("direction", ["incoming"], ["Incoming", "outgoing", ""]),
+        ("ended_after", [T0, T0 + timedelta(seconds=1)], [T0 + timedelta(seconds=2)]),
+        ("ended_before", [T0 + timedelta(seconds=2)], [T0, T0 + timedelta(seconds=1)]),
         ("any_ucid", ["U", "ingress"], ["egress", "u", ""]),
         ("filename", ["F.wav"], ["f.wav", "F%", "F.wav "]),
         ("aor", ["src@x", "SIP:src@x", "tel:1", "sip:Ann@x"], ["1", "ann@x", "tel:src@x", ""]),
@@ -319,11 +337,18 @@ def test_what_meets_a_criterion(criterion: str, met: list[Any], missed: list[Any
             assert predicate(query)(FULL) is expected, value
 
 
+@pytest.mark.parametrize("name", ["ended_after", "ended_before"])
+def test_what_has_not_ended_ended_neither_after_nor_before_anything(name: str) -> None:
+    asked: Any = {name: T0 + timedelta(days=1 if name == "ended_before" else -1)}
+    assert predicate(RecordingQuery(**asked))(FULL)
+    assert not predicate(RecordingQuery(**asked))(replace(FULL, ended_at=None))
+
+
 def test_what_has_no_number_yet_is_not_found_by_one() -> None:
     assert not predicate(RecordingQuery(number=0))(replace(FULL, number=0))
 
 
-@pytest.mark.parametrize("name", ["started_after", "started_before"])
+@pytest.mark.parametrize("name", ["started_after", "started_before", "ended_after", "ended_before"])
 def test_a_time_without_a_zone_asks_for_nothing(name: str) -> None:
     naive: Any = datetime(2026, 1, 1)
     with pytest.raises(InvalidQuery, match=name):

@@ -639,3 +639,25 @@ async def test_nobody_expires_what_ended_after_the_limit_of_the_plan(shelf: Shel
     assert not await shelf.library.expire("r1", ended)
     assert not await shelf.library.expire("unknown", ended)
     assert await shelf.library.expire("r1", ended + timedelta(microseconds=1))
+
+
+async def test_matches_are_counted_as_far_as_one_may_see_them(shelf: Shelf) -> None:
+    await shelf.stored("r1", ani="7")
+    await shelf.stored("r2", ani="7")
+    await shelf.stored("r3", account=200, route=17)
+    library = shelf.library
+    assert await library.count(RecordingQuery(ani="7"), ANN) == 2
+    assert await library.count(RecordingQuery(), ANN) == 2
+    assert await library.count(RecordingQuery(limit=1)) == 3
+    with pytest.raises(InvalidQuery, match="custom"):
+        await library.count(RecordingQuery(custom={"remark": "x"}), ANN)
+
+
+async def test_what_somebody_did_with_a_recording_is_in_its_history(shelf: Shelf) -> None:
+    await shelf.stored()
+    await shelf.library.noted("r1", "Download Recording", ANN)
+    (entry,) = (await shelf.library.get("r1")).history
+    assert (entry.actor, entry.action, entry.sequence) == ("ann", "Download Recording", 1)
+    assert await shelf.trail() == [("ann", "Download Recording", "")]
+    with pytest.raises(UnknownRecording):
+        await shelf.library.noted("r2", "Download Recording", ANN)

@@ -36,6 +36,7 @@ from storage.text import clean, index_key, without_scheme
 from tests.storage.recordings import T0, recording
 
 NAIVE = datetime(2026, 1, 1)
+LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
 async def ids(catalog: Catalog, query: RecordingQuery) -> list[str]:
@@ -166,6 +167,7 @@ def some_recording(random: Random, n: int) -> Recording:
         **texts,
         from_aor=f"sip:{one()}",
         custom={name: one() for name in random.sample("pq", random.randrange(3))},
+        ended_at=random.choice((None, T0 + timedelta(seconds=random.randrange(30)))),
         siprec_sessions=(SiprecSession(one(), None, extensions()),),
         participants=(
             Participant("p", random.choice(("sip:", "SIPS:", "")) + one(), "", extensions()),
@@ -194,6 +196,10 @@ def some_query(random: Random) -> RecordingQuery:
         "audio_only": random.random() < 0.5,
         "started_after": T0 + timedelta(seconds=random.randrange(20)),
         "started_before": T0 + timedelta(seconds=random.randrange(20)),
+        "ended_after": T0 + timedelta(seconds=random.randrange(30)),
+        "ended_before": T0 + timedelta(seconds=random.randrange(30)),
+        "statuses": frozenset(random.sample(("recording", "complete", "y"), random.randrange(4))),
+        "remote_party_contains": random.choice(("", "X", "y", "xy")),
     }
     names = random.sample([*possible], random.randrange(4))
     query = RecordingQuery(**{name: possible[name] for name in names})
@@ -221,6 +227,11 @@ def matches(record: Recording, query: RecordingQuery) -> bool:
             query.audio_only in (None, not kinds),
             query.started_after is None or record.started_at >= query.started_after,
             query.started_before is None or record.started_at < query.started_before,
+            query.ended_after is None or (record.ended_at or LONG_AGO) >= query.ended_after,
+            query.ended_before is None
+            or record.started_at < query.ended_before > (record.ended_at or query.ended_before),
+            query.statuses is None or record.status in query.statuses,
+            (query.remote_party_contains or "").lower() in record.remote_party,
         ]
     )
 
@@ -238,6 +249,9 @@ async def test_what_matches_is_found_page_by_page_in_order(catalog: Catalog, see
         if not query.oldest_first:
             expected.reverse()
         assert await ids(catalog, query) == expected, query
+        assert await catalog.count_of(query) == len(expected), query
+        passed = await catalog.find(replace(query, offset=3))
+        assert [row.id for row in passed.items] == expected[3:][: query.limit], query
         sizes.add(min(len(expected), 5))
     assert sizes >= {0, 1, 5}, "queries with few and with many answers were tried"
 
@@ -320,11 +334,12 @@ async def test_values_and_names_are_never_read_as_anything_else(
         participants=(Participant("p", value, value, (extension,)),),
         siprec_sessions=(SiprecSession(value),),
     )
-    others: dict[str, Any] = dict.fromkeys(TEXTS, "x")
+    others: dict[str, Any] = dict.fromkeys(TEXTS, "other")
     plain_one = recording("plain", custom={"a": "x"}, **others)
     await catalog.save(hostile, plain_one)
     queries = [
         *(RecordingQuery(**{name: value}) for name in TEXTS),  # type: ignore[arg-type]
+        RecordingQuery(remote_party_contains=value[:100]),
         RecordingQuery(any_ucid=value),
         RecordingQuery(siprec_session_id=value),
         RecordingQuery(aor=value),

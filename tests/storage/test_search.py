@@ -33,7 +33,15 @@ SINGLE: list[dict[str, Any]] = [
     {"filename": "x"},
     {"agent_id": "x"},
     {"realm": "x"},
+    {"owner": "x"},
+    {"local_party": "x"},
+    {"remote_party": "x"},
+    {"remote_party_contains": "x"},
+    {"direction": "x"},
     {"status": "x"},
+    {"statuses": frozenset({"x"})},
+    {"statuses": frozenset({"x", "y"})},
+    {"statuses": frozenset()},
     {"accounts": frozenset({1})},
     {"accounts": frozenset({1, 2, 3})},
     {"routes": frozenset({1})},
@@ -48,8 +56,22 @@ SINGLE: list[dict[str, Any]] = [
     {"started_after": T0},
     {"started_before": T0},
 ]
+ENDED: list[dict[str, Any]] = [
+    {"ended_after": T0},
+    {"ended_before": T0},
+    {"ended_after": T0, "ended_before": T0},
+]
 READS = ("SEARCH recordings", "SCAN recordings", "SEARCH attributes", "SCAN attributes")
-HOW = {"limit", "cursor", "oldest_first"}
+
+
+def named(value: object) -> str | None:
+    """A query as the name of a test, the same in each process."""
+    if not isinstance(value, dict):
+        return None
+    return str({k: sorted(v) if isinstance(v, frozenset) else v for k, v in value.items()})
+
+
+HOW = {"limit", "cursor", "offset", "oldest_first"}
 
 
 @pytest.fixture
@@ -78,18 +100,18 @@ def cursor_of(number: int) -> str:
 
 
 def test_every_criterion_is_tried() -> None:
-    assert {name for each in SINGLE for name in each} == {
+    assert {name for each in (*SINGLE, *ENDED) for name in each} == {
         each.name for each in fields(RecordingQuery)
     } - HOW
 
 
 @pytest.mark.parametrize("oldest_first", [False, True], ids=["newest", "oldest"])
 @pytest.mark.parametrize("cursor", [None, cursor_of(7)], ids=["first", "later"])
-@pytest.mark.parametrize("criterion", SINGLE, ids=str)
+@pytest.mark.parametrize("criterion", SINGLE, ids=named)
 def test_one_criterion_is_answered_from_an_index_in_its_order(
     books: sqlite3.Connection, criterion: dict[str, Any], cursor: str | None, oldest_first: bool
 ) -> None:
-    query = RecordingQuery(**criterion, cursor=cursor, oldest_first=oldest_first)
+    query = RecordingQuery(**criterion, cursor=cursor, oldest_first=oldest_first, offset=9)
     asked = search.criteria(query)
     leaders = search.leaders(asked)
     steps = plan(books, search.page(query, asked, leaders[0] if leaders else None))
@@ -98,8 +120,76 @@ def test_one_criterion_is_answered_from_an_index_in_its_order(
     assert sorted_pages == (values if values > 1 else 0)
     *found, rows = reads(steps)
     assert rows == "SEARCH recordings USING INTEGER PRIMARY KEY (rowid=?)"
-    assert all(step.startswith("SEARCH") for step in found)
-    assert all(" COVERING INDEX " in step or " PRIMARY KEY " in step for step in found[:1])
+    if leaders:
+        assert all(step.startswith("SEARCH") for step in found)
+        assert all(" COVERING INDEX " in step or " PRIMARY KEY " in step for step in found[:1])
+
+
+ENDED_INDEX = "SEARCH recordings USING COVERING INDEX recordings_ended (ended_at"
+
+
+@pytest.mark.parametrize("cursor", [None, cursor_of(7)], ids=["first", "later"])
+@pytest.mark.parametrize("criterion", ENDED, ids=named)
+def test_few_that_ended_then_are_gathered_from_an_index_and_sorted(
+    books: sqlite3.Connection, criterion: dict[str, Any], cursor: str | None
+) -> None:
+    query = RecordingQuery(**criterion, started_after=T0, cursor=cursor)
+    asked = search.criteria(query)
+    (leader,) = search.leaders(asked)
+    assert search.best([leader], [search.SIZED - 1]) is leader
+    assert reads(plan(books, search.sizes(query, [leader])))[0].startswith(ENDED_INDEX)
+    steps = plan(books, search.page(query, asked, leader))
+    assert reads(steps)[0].startswith(ENDED_INDEX)
+    assert sum("TEMP B-TREE" in step for step in steps) == 1
+
+
+def test_many_that_ended_then_are_found_in_the_order_of_the_answer(
+    books: sqlite3.Connection,
+) -> None:
+    query = RecordingQuery(ended_before=T0, accounts=frozenset({1}))
+    asked = search.criteria(query)
+    ended, account = leaders = search.leaders(asked)
+    assert search.best(leaders, [search.SIZED, search.SIZED]) is account
+    assert search.best([ended], [search.SIZED]) is None
+    steps = plan(books, search.page(query, asked, None))
+    assert reads(steps)[0] == "SEARCH recordings USING INDEX recordings_newest (started_at<?)"
+    assert not [step for step in steps if "TEMP B-TREE" in step]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "index"),
+    [
+        ({}, "SCAN recordings USING COVERING INDEX"),
+        ({"statuses": frozenset({"x", "y"})}, "recordings_status"),
+        ({"owner": "x", "accounts": frozenset({1})}, "recordings_owner"),
+        ({"ended_after": T0}, ENDED_INDEX),
+        ({"aor": "x"}, "SEARCH attributes USING PRIMARY KEY"),
+    ],
+    ids=named,
+)
+def test_how_many_there_are_is_counted_in_an_index(
+    books: sqlite3.Connection, criterion: dict[str, Any], index: str
+) -> None:
+    query = RecordingQuery(**criterion)
+    asked = search.criteria(query)
+    leader = asked[0] if asked else None
+    (only,) = reads(plan(books, search.total(query, asked, leader)))
+    assert index in only
+    assert "COVERING INDEX" in only or "PRIMARY KEY" in only
+
+
+def test_of_several_values_enough_are_read_for_the_rows_passed_over() -> None:
+    query = RecordingQuery(accounts=frozenset({1, 2}), limit=10, offset=30)
+    asked = search.criteria(query)
+    sql = search.page(query, asked, asked[0]).compile(compile_kwargs={"literal_binds": True})
+    assert str(sql).count("LIMIT 41") == 2
+    assert str(sql).count("LIMIT 11 OFFSET 30") == 1
+
+
+@pytest.mark.parametrize("offset", [-1, 2**62])
+def test_what_cannot_be_passed_over_is_refused(offset: int) -> None:
+    with pytest.raises(InvalidQuery, match="offset"):
+        search.page(RecordingQuery(offset=offset), [], None)
 
 
 def test_without_a_criterion_the_newest_are_read_off_an_index(books: sqlite3.Connection) -> None:
@@ -182,12 +272,12 @@ def test_sizes_are_counted_within_the_times_asked_for_and_no_further_than_needed
 NAIVE = datetime(2026, 1, 1)
 
 
-@pytest.mark.parametrize(
-    "query", [RecordingQuery(started_after=NAIVE), RecordingQuery(started_before=NAIVE)]
-)
-def test_a_time_without_a_zone_is_refused(query: RecordingQuery) -> None:
-    with pytest.raises(InvalidQuery, match=r"started_(after|before): a time without a time zone"):
-        search.page(query, [], None)
+@pytest.mark.parametrize("name", ["started_after", "started_before", "ended_after", "ended_before"])
+def test_a_time_without_a_zone_is_refused(name: str) -> None:
+    naive: Any = NAIVE
+    query = RecordingQuery(**{name: naive})
+    with pytest.raises(InvalidQuery, match=f"{name}: a time without a time zone"):
+        search.page(query, search.criteria(query), None)
 
 
 @given(

@@ -20,8 +20,9 @@ def upgrade() -> None:
     for name in (*SEARCHED, "direction"):
         op.add_column("recordings", Column(name, Text, nullable=False, server_default=""))
     op.add_column("recordings", Column("discard", Boolean, nullable=False, server_default=false()))
-    for name in SEARCHED:
+    for name in (*SEARCHED, "direction"):
         op.create_index(f"recordings_{name}", "recordings", [name, *ORDER])
+    op.create_index("recordings_ended", "recordings", ["ended_at", *ORDER])
     op.create_index(
         "recordings_discard",
         "recordings",

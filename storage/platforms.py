@@ -3,6 +3,8 @@
 Also what all entries are made of; the rest of the directory is in `storage.entries`.
 """
 
+import re
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
@@ -11,6 +13,20 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:@/+-]{0,99}(?!\n)
 Text = Annotated[str, Meta(max_length=255)]
 Number = Annotated[int, Meta(ge=1, le=2_000_000_000)]
 PlatformName = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,80}(?!\n)$")]
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?:{_LABEL}\.)*(?![0-9]+\.?\Z){_LABEL}\.?", re.ASCII)
+"""Names of hosts as they are in use (RFC 1123 section 2.1, with underscores); the last label of
+none is a number."""
+
+
+def is_host(text: str) -> bool:
+    """Whether it is an IP address, without brackets or scope, or can be the name of a host."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return _HOST.fullmatch(text) is not None
+    return "%" not in text
 
 
 class Entry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,7 +38,7 @@ class RecordingPlatform(Entry, frozen=True, forbid_unknown_fields=True):
 
     name: PlatformName
     net_address: Annotated[str, Meta(pattern=r"^[!-~]{1,80}(?!\n)$")]
-    """IP address, host or domain."""
+    """IP address, host or domain: `is_host`."""
     media_stream: Literal["Dual", "Single"]
     """The subscriber's media and the others' apart, or all in one stream."""
     transport_protocol: Literal["UDP", "TCP", "Unspecified"]

@@ -31,7 +31,7 @@ from storage.entries import (
     key_of,
     kind_of,
 )
-from storage.platforms import Integration, RecordingPlatform, RecordingProperties
+from storage.platforms import Integration, RecordingPlatform, RecordingProperties, is_host
 from storage.records import InvalidEntry, Recording, RecordingQuery
 
 E = TypeVar("E", bound=Entry)
@@ -106,7 +106,7 @@ class Entries:
 
     def __iter__(self) -> Iterator[Entry]:
         """Every entry, those that others name before them."""
-        properties = [self.properties] if self.properties != _PROPERTIES else []
+        properties = [] if self.properties is _PROPERTIES else [self.properties]
         return chain(
             self.platforms.values(),
             properties,
@@ -181,6 +181,11 @@ def _nothing(_: Entry, __: Entries) -> Iterator[str]:
 def _account(owner: int, entries: Entries) -> Iterator[str]:
     if owner not in entries.accounts:
         yield f"account {owner} does not exist"
+
+
+def _platform(platform: RecordingPlatform, _: Entries) -> Iterator[str]:
+    if not is_host(platform.net_address):
+        yield f"net_address: `{platform.net_address}` is no IP address and no name of a host"
 
 
 def _tenant(account: Account, entries: Entries) -> Iterator[str]:
@@ -358,7 +363,7 @@ def _action(action: PolicyAction, account: int | None, entries: Entries) -> Iter
 
 CHECKS: Mapping[type[Entry], Check] = MappingProxyType(
     {
-        RecordingPlatform: _nothing,
+        RecordingPlatform: _platform,
         RecordingProperties: _properties,
         Account: _tenant,
         Route: _route,

@@ -23,11 +23,19 @@ from siprec.session import Actor
 from storage import entries as nouns
 from storage.directory import Entries
 from storage.entries import DEFAULT_PERMISSIONS, KINDS, SYSTEM_ACCOUNT, as_key, key_of, shown
+from storage.platforms import Integration, RecordingPlatform, RecordingProperties
 from storage.records import InvalidEntry, UnknownEntry
 
 Key = Annotated[str, Meta(min_length=1, max_length=300)]
 
-READ_ONLY = (nouns.Account, nouns.CustomField, nouns.MetadataType, nouns.ExportTemplate)
+READ_ONLY = (
+    nouns.Account,
+    nouns.CustomField,
+    nouns.MetadataType,
+    nouns.ExportTemplate,
+    RecordingPlatform,
+    RecordingProperties,
+)
 """What only the System account's admins change."""
 CLAIM = ("match", "pattern", "priority")
 """Fields of a route that say which calls are whose."""
@@ -135,7 +143,7 @@ def _owner(entry: nouns.Entry, entries: Entries) -> int | None:
     match entry:
         case nouns.Account():
             return entry.number
-        case nouns.Route() | nouns.User() | nouns.ScreenAgent():
+        case nouns.Route() | nouns.User() | nouns.ScreenAgent() | Integration():
             return entry.account
         case nouns.Destination(scope="account", of=int(number)):
             return number

@@ -20,6 +20,7 @@ from storage.entries import (
     Route,
     When,
 )
+from storage.platforms import Integration, RecordingPlatform, RecordingProperties
 from storage.records import InvalidEntry
 
 TOML = b"""
@@ -54,8 +55,42 @@ ENTRIES: list[Entry] = [
     ),
 ]
 
+PLATFORMS_TOML = b"""
+[[platforms]]
+name = "Call Rec 1"
+net_address = "srs.example.com"
+media_stream = "Dual"
+transport_protocol = "UDP"
+schema_version = "1.0"
+support_video_recording = false
+"""
+PLATFORMS_YAML = b"""
+integrations:
+  - {guid: "1f:-2:3:-4", number: 2, hosts: [srs.example.com], users: [ann@example.com]}
+recording-properties:
+  - {default_platform: Call Rec 1, refresh_period_s: 30}
+accounts:
+  - {number: 100, tenant: Enterprise, platform: Call Rec 1}
+platforms:
+  - name: Call Rec 1
+    net_address: srs.example.com
+    media_stream: Dual
+    transport_protocol: UDP
+    schema_version: "1.0"
+    support_video_recording: false
+"""
+PLATFORMS: list[Entry] = [
+    RecordingPlatform("Call Rec 1", "srs.example.com", "Dual", "UDP", "1.0", False),
+    RecordingProperties("Call Rec 1", refresh_period_s=30),
+    Account(100, tenant="Enterprise", platform="Call Rec 1"),
+    Integration("1f:-2:3:-4", 2, hosts=["srs.example.com"], users=["ann@example.com"]),
+]
+
 WRONG_TOML: tuple[tuple[bytes, str], ...] = (
-    (b"[[route]]\nid = 7", "route: unknown kind, expected one of accounts, routes,"),
+    (
+        b"[[route]]\nid = 7",
+        "route: unknown kind, expected one of platforms, recording-prop",
+    ),
     (b'"a\\nb" = 1', "a b: unknown kind"),
     (b"accounts = 5", "accounts: expected a list of tables, [[accounts]]"),
     (b"[accounts]\nnumber = 5", "accounts: expected a list of tables"),
@@ -118,6 +153,31 @@ def refusal(text: bytes, *, yaml: bool = False) -> str:
 
 def test_toml_and_yaml_say_the_same() -> None:
     assert read(TOML) == read(YAML, yaml=True) == ENTRIES
+
+
+def test_platforms_properties_and_integrations_say_the_same_in_both() -> None:
+    text = write(PLATFORMS)
+    assert read(text.encode()) == read(PLATFORMS_YAML, yaml=True) == PLATFORMS
+    assert text.startswith("[[platforms]]\n") and "port =" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"[[platforms]]\nname = 'a'", "platforms, no. 1: Object missing required field `net_add"),
+        (
+            PLATFORMS_TOML.replace(b"Dual", b"dual"),
+            "platforms, no. 1: media_stream: Invalid enum value 'dual'",
+        ),
+        (PLATFORMS_TOML + b"port = 0", "platforms, no. 1: port: Expected `int` >= 1"),
+        (PLATFORMS_TOML * 2, "platforms, no. 2: Call Rec 1 is there twice"),
+        (b"[[recording-properties]]\n" * 2, "recording-properties, no. 2: system is there twice"),
+        (b"[recording-properties]", "recording-properties: expected a list of tables"),
+        (b"[[integrations]]\nnumber = 2\nguid = 'x'", "integrations, no. 1: guid: Expected"),
+    ],
+)
+def test_wrong_platforms_are_refused_by_their_place(text: bytes, reason: str) -> None:
+    assert reason in refusal(text)
 
 
 def test_nothing_is_a_directory_file_too() -> None:

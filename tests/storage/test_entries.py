@@ -28,8 +28,12 @@ from storage.entries import (
     kind_of,
     shown,
 )
+from storage.platforms import Integration, RecordingPlatform, RecordingProperties
 
+GUID = "1f:-2:3:-4"
 ONE_OF_EACH: tuple[tuple[str, str, Entry], ...] = (
+    ("platforms", "a b", RecordingPlatform("a b", "192.0.2.1", "Dual", "UDP", "1.0", False)),
+    ("recording-properties", "system", RecordingProperties("a b")),
     ("accounts", "100", Account(100)),
     ("routes", "7", Route(7, 100)),
     ("users", "ann@example.com", User("Ann@Example.com", 100)),
@@ -39,6 +43,7 @@ ONE_OF_EACH: tuple[tuple[str, str, Entry], ...] = (
     ("destinations", "hook", Destination("hook", "RECORDING_ENDED_EVENT", "http://a/")),
     ("screen-agents", "7001", ScreenAgent("7001", "192.0.2.1")),
     ("policies", "screens", Policy("screens", "x", [PolicyAction("StopAudio")])),
+    ("integrations", GUID, Integration(GUID, 2)),
 )
 
 BAD: tuple[tuple[type[Entry], dict[str, Any], str], ...] = (
@@ -47,11 +52,17 @@ BAD: tuple[tuple[type[Entry], dict[str, Any], str], ...] = (
     (Account, {"number": True}, "$.number"),
     (Account, {"number": 5, "retention_days": -1}, "$.retention_days"),
     (Account, {"number": 5, "name": "n" * 256}, "$.name"),
+    (Account, {"number": 5, "channels": -1}, "$.channels"),
+    (Account, {"number": 5, "platform": ""}, "$.platform"),
     (Route, {"id": 7, "account": 1, "percent": 101}, "$.percent"),
     (Route, {"id": 7, "account": 1, "pattern": ""}, "$.pattern"),
     (Route, {"id": 7, "account": 1, "prebuffer_s": 61}, "$.prebuffer_s"),
     (Route, {"id": 7, "account": 1, "record": "sometimes"}, "$.record"),
+    (Route, {"id": 7, "account": 1, "directions": ["in"]}, "$.directions[0]"),
+    (Route, {"id": 7, "account": 1, "traffic": ["local"]}, "$.traffic[0]"),
+    (Route, {"id": 7, "account": 1, "blocked": ["9" * 256]}, "$.blocked[0]"),
     (User, {"email": "ann", "account": 1}, "$.email"),
+    (User, {"email": "a@b", "account": 1, "numeric_id": 5}, "$.numeric_id"),
     (User, {"email": "ann@b\n", "account": 1}, "$.email"),
     (User, {"email": "ann@b", "account": 1, "permissions": ["root"]}, "$.permissions[0]"),
     (User, {"email": "ann@b", "account": 1, "password": "secret"}, "password"),

@@ -22,11 +22,15 @@ from storage.entries import (
     User,
     When,
 )
+from storage.platforms import Integration, RecordingPlatform, RecordingProperties
 from storage.records import InvalidEntry
 from storage.snapshot import INITIAL, Entries, check, problems, sound
 
 HOOK = Destination("hook", "RECORDING_STARTED_EVENT", "http://hooks.example/in")
 NOTIFY = PolicyAction("HttpNotify", url="https://a.example/${ucid}")
+
+PLATFORM = RecordingPlatform("a b", "192.0.2.1", "Dual", "UDP", "1.0", False)
+SETUP = Integration("1f:-2:3:-4", 2)
 
 BASE: tuple[Entry, ...] = (
     *INITIAL,
@@ -36,6 +40,7 @@ BASE: tuple[Entry, ...] = (
     Route(20, 200),
     ScreenAgent("7001", "192.0.2.7", 100),
     MetadataType("apkt:realm"),
+    PLATFORM,
 )
 
 FINE: tuple[Entry, ...] = (
@@ -58,6 +63,12 @@ FINE: tuple[Entry, ...] = (
     Policy("p", "e", [PolicyAction("InitiateRecordScreen", agent_id="7001")], When(100)),
     Policy("p", "e", [PolicyAction("InitiateRecordScreen", agent_id="${ani}")]),
     Policy("p", "e", [PolicyAction("TerminateRecordScreen", screen_ip="${calledAors[0].host}")]),
+    replace(PLATFORM, net_address="srs.example.com"),
+    RecordingProperties("a b"),
+    Account(300, tenant="Enterprise", platform="a b"),
+    SETUP,
+    replace(SETUP, account=100),
+    replace(SETUP, account=200, route=20),
 )
 
 WRONG: tuple[tuple[Entry, str], ...] = (
@@ -90,6 +101,19 @@ WRONG: tuple[tuple[Entry, str], ...] = (
     (replace(HOOK, parameters=[Parameter("a")]), "parameters: `a` needs a value or a literal"),
     (replace(HOOK, parameters=[Parameter("a", "ANI", "b")]), "parameters: `a` needs a value or"),
     (replace(HOOK, parameters=[Parameter("a", "ANI")] * 2), "parameters: `a` is there twice"),
+    (
+        replace(PLATFORM, net_address="10.0.0.256"),
+        "platforms a b: net_address: `10.0.0.256` is no IP address and no name of a host",
+    ),
+    (
+        RecordingProperties("a_b"),
+        "recording-properties system: default_platform: there is no recording platform `a_b`",
+    ),
+    (Account(300, platform="b"), "accounts 300: platform: there is no recording platform `b`"),
+    (replace(SETUP, account=9), "integrations 1f:-2:3:-4: account 9 does not exist"),
+    (replace(SETUP, account=100, route=20), "route: 20 is none of account 100"),
+    (replace(SETUP, account=100, route=9), "route: 9 is none of account 100"),
+    (replace(SETUP, route=20), "route: 20 is none of account None"),
     (ScreenAgent("a", "10.0.0.1", 9), "screen-agents a: account 9 does not exist"),
     (ScreenAgent("a", "desk.example"), "screen-agents a: address: `desk.example` is no IP"),
     (ScreenAgent("a", "fe80::1%eth0"), "screen-agents a: address: `fe80::1%eth0` is no IP"),
@@ -187,6 +211,30 @@ def test_each_kind_is_in_its_order() -> None:
     assert [policy.name for policy in entries.policies] == ["c", "a", "b"]
     assert list(entries.routes) == [30, 3, 9, 1]
     assert list(entries.users) == ["a@x", "b@x"]
+
+
+def test_platforms_and_integrations_are_in_their_order() -> None:
+    platforms = [replace(PLATFORM, name=name) for name in ("c", "a", "B")]
+    integrations = [Integration(f"{n}:2:3:4", 10 - n) for n in range(1, 5)]
+    entries = Entries.of([*platforms, *integrations])
+    assert list(entries.platforms) == ["B", "a", "c"]
+    assert [each.number for each in entries.integrations.values()] == [6, 7, 8, 9]
+
+
+def test_properties_are_an_entry_once_somebody_has_set_them() -> None:
+    key, default = ("recording-properties", "system"), RecordingProperties()
+    assert key not in INITIAL.by_key() and INITIAL.properties == default
+    assert Entries.of([*INITIAL, default]).by_key()[key] == default
+    assert Entries.of([default, RecordingProperties("x")]).properties.default_platform == "x"
+
+
+def test_what_a_lost_platform_leaves_behind() -> None:
+    state, found = sound([Account(7, platform="gone"), RecordingProperties("gone")])
+    assert [entry for entry, _ in found] == [
+        RecordingProperties("gone"),
+        Account(7, platform="gone"),
+    ]
+    assert state == INITIAL
 
 
 def test_of_entries_with_one_key_the_last_counts() -> None:

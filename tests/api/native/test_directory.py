@@ -23,6 +23,26 @@ from tests.api.node import Node
 
 BASE = "/srs/v1/directory"
 FILE = b"""
+[[platforms]]
+name = "Call Rec 1"
+net_address = "192.0.2.10"
+media_stream = "Dual"
+transport_protocol = "UDP"
+schema_version = "1.0"
+support_video_recording = false
+[[recording-properties]]
+default_platform = "Call Rec 1"
+[[integrations]]
+guid = "1:0:0:1"
+number = 2
+account = 100
+[[integrations]]
+guid = "2:0:0:2"
+number = 3
+account = 200
+[[integrations]]
+guid = "3:0:0:3"
+number = 4
 [[accounts]]
 number = 100
 [[accounts]]
@@ -101,6 +121,16 @@ actions = [{ type = "StopAudio" }]
 when = { account = 200 }
 """
 NEW: dict[str, dict[str, Any]] = {
+    "platforms": {
+        "name": "Call Rec 2",
+        "net_address": "srs.example.com",
+        "media_stream": "Single",
+        "transport_protocol": "TCP",
+        "schema_version": "2.0",
+        "support_video_recording": True,
+        "port": 5070,
+    },
+    "recording-properties": {"default_platform": "Call Rec 1", "refresh_period_s": 30},
     "accounts": {"number": 300, "name": "Third", "pause_fill": "cut"},
     "routes": {"id": 30, "account": 100, "match": "realm", "pattern": "core"},
     "users": {"email": "Cleo@One.example", "account": 100, "type": "api", "lines": ["1", "2"]},
@@ -122,11 +152,28 @@ NEW: dict[str, dict[str, Any]] = {
         "actions": [{"type": "StartAudio"}],
         "when": {"account": 100},
     },
+    "integrations": {
+        "guid": "4:0:0:4",
+        "number": 5,
+        "account": 100,
+        "route": 10,
+        "hosts": ["srs.example.com"],
+        "users": ["ann@one.example"],
+    },
 }
 """A new entry of each kind; those that belong to an account belong to 100."""
-OWNED = ("users", "destinations", "screen-agents", "policies")
+OWNED = ("users", "destinations", "screen-agents", "policies", "integrations")
 FIXED = ("accounts", "custom-fields", "metadata-types", "templates")
+HIDDEN = ("platforms", "recording-properties")
+"""Of what only the System account knows."""
+DEMONSTRATION = "integrations/d7ae7ea9bf56ebdc:-3f5d0705:1559c8e762d:-8000"
+"""There from the start, for everybody's reporting application: the System account's."""
 FOREIGN = (
+    "platforms/Call Rec 1",
+    "recording-properties/system",
+    "integrations/2:0:0:2",
+    "integrations/3:0:0:3",
+    DEMONSTRATION,
     "accounts/1",
     "accounts/200",
     "routes/1",
@@ -152,6 +199,7 @@ OWN = (
     "destinations/ones",
     "screen-agents/7001",
     "policies/for ones",
+    "integrations/1:0:0:1",
 )
 
 Answer = tuple[int, Any]
@@ -196,6 +244,8 @@ def full(kind: str, body: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_entry_comes_changes_and_goes(filled: Node, kind: str) -> None:
     path, body = path_of(kind, key_in(kind)), NEW[kind]
+    if kind == "recording-properties":  # there is only one
+        await filled.services.directory.remove(kind, "system")
     async with filled.client() as client:
         assert await ask(client, "PUT", path, body) == (201, full(kind, body))
         assert await ask(client, "PUT", path, body) == (200, full(kind, body))
@@ -219,7 +269,7 @@ async def test_a_put_replaces_the_whole_entry(filled: Node) -> None:
     [
         ("accounts/300", {}, "Object missing required field `number`"),
         ("accounts/300", {"number": "300"}, "Expected `int`, got `str` - at `$.number`"),
-        ("accounts/300", {"number": 300, "tenant": 1}, "Object contains unknown field `tenant`"),
+        ("accounts/300", {"number": 300, "owner": 1}, "Object contains unknown field `owner`"),
         ("accounts/300", {"number": 300, "key": "1"}, "Object contains unknown field `key`"),
         ("users/a@b", {"email": "a@b", "account": 1, "role": "admin"}, "unknown field `role`"),
         ("users/a@b", {"email": "a@b", "account": 1, "password": "x"}, "unknown field `password`"),
@@ -228,6 +278,12 @@ async def test_a_put_replaces_the_whole_entry(filled: Node) -> None:
             {"name": "p", "event": "e", "actions": [{"type": "StopAudio", "path": "/"}]},
             "unknown field `path` - at `$.actions[0]`",
         ),
+        (
+            "accounts/300",
+            {"number": 300, "channels": "many"},
+            "Expected `int`, got `str` - at `$.ch",
+        ),
+        ("recording-properties/system", {"refresh_period_s": 9}, "Expected `int` >= 10 - at `$.re"),
         ("accounts/300?force=1", {"number": 300}, "Parameter `force` is not known"),
     ],
 )
@@ -244,6 +300,14 @@ async def test_what_is_no_entry_is_400_and_says_why(
         ("users/ann@b", {"email": "eve@b", "account": 1}, "the path names 'ann@b', the entry"),
         ("routes/7", {"id": 7, "account": 9}, "routes 7: account 9 does not exist"),
         ("routes/1", {"id": 1, "account": 100}, "routes 1: the default route keeps"),
+        ("accounts/300", {"number": 300, "platform": "x"}, "platform: there is no recording platf"),
+        ("recording-properties/own", {}, "the entry says that it is 'system'"),
+        ("recording-properties/system", {"default_platform": "x"}, "no recording platform `x`"),
+        (
+            "integrations/1:0:0:9",
+            {"guid": "1:0:0:9", "number": 9, "account": 100, "route": 20},
+            "route: 20 is none of account 100",
+        ),
         (
             "destinations/x",
             {"name": "x", "event": "RECORDING_ENDED_EVENT", "url": "http://a:b@c/"},
@@ -371,6 +435,36 @@ async def test_what_is_for_the_system_account_is_403(filled: Node, kind: str) ->
     assert filled.services.directory.entries == before
 
 
+@pytest.mark.parametrize("kind", HIDDEN)
+async def test_what_only_the_system_account_knows_is_nobody_elses_to_make(
+    filled: Node, kind: str
+) -> None:
+    if kind == "recording-properties":
+        await filled.services.directory.remove(kind, "system")
+    before = filled.services.directory.entries
+    async with admin_of(filled, 100) as client:
+        assert await ask(client, "GET", kind) == (200, {"items": [], "next": None})
+        status, found = await ask(client, "PUT", path_of(kind, key_in(kind)), NEW[kind])
+        assert (status, found["detail"]) == (403, "this is for the System account")
+    assert filled.services.directory.entries == before
+
+
+async def test_properties_that_say_nothing_are_an_entry_too(node: Node) -> None:
+    path, default = "recording-properties/system", full("recording-properties", {})
+    async with node.client() as client:
+        assert (await ask(client, "GET", path))[0] == 404
+        assert await ask(client, "PUT", path, {}) == (201, default)
+        assert await ask(client, "PUT", path, {}) == (200, default)
+        assert await ask(client, "GET", path) == (200, default)
+        assert (await ask(client, "DELETE", path))[0] == 204
+
+
+async def test_a_platform_that_is_named_stays(filled: Node) -> None:
+    async with filled.client() as client:
+        status, found = await ask(client, "DELETE", "platforms/Call Rec 1")
+    assert status == 409 and "recording-properties system: default_platform" in found["detail"]
+
+
 MOVES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("users/ann@one.example", {"email": "ann@one.example", "account": 200}),
     ("users/ann@one.example", {"email": "ann@one.example", "account": 1}),
@@ -378,6 +472,9 @@ MOVES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("screen-agents/7001", {"agent_id": "7001", "address": "192.0.2.1", "account": 200}),
     ("screen-agents/7009", {"agent_id": "7009", "address": "192.0.2.1"}),
     ("routes/10", {"id": 10, "account": 200, "pattern": "ann@%"}),
+    ("integrations/1:0:0:1", {"guid": "1:0:0:1", "number": 2, "account": 200}),
+    ("integrations/1:0:0:1", {"guid": "1:0:0:1", "number": 2}),
+    ("integrations/5:0:0:5", {"guid": "5:0:0:5", "number": 9}),
     ("policies/for ones", {"name": "for ones", "event": "e", "actions": [{"type": "StopAudio"}]}),
     (
         "policies/new",
@@ -511,9 +608,9 @@ def test_the_document_shows_each_kind_with_its_fields() -> None:
     assert len(names) == len(set(names)) == 6 * len(KINDS)
     for kind, entry in KINDS.items():
         operation = found["paths"][f"{BASE}/{kind}/{{key}}"]["put"]
-        assert operation["requestBody"]["required"] is True
         body = operation["requestBody"]["content"]["application/json"]["schema"]
         schema = found["components"]["schemas"][entry.__name__]
+        assert operation["requestBody"]["required"] is bool(schema["required"])
         assert body["properties"] == schema["properties"]
         assert body["required"] == schema["required"]
         assert {"200", "201", "400", "403", "404"} <= set(operation["responses"])

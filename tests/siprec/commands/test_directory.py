@@ -128,11 +128,14 @@ def secrets_of(folder: Path) -> list[str]:
 def test_one_kind_or_one_entry_can_be_shown(folder: Path) -> None:
     said(folder, "apply", str(folder / "directory.toml"))
     assert list(tomllib.loads(said(folder, "show", "routes"))) == ["routes"]
+    assert "[Dubber: Demonstration Simulator]" in said(folder, "show", "integrations")
     assert said(folder, "show", "accounts", "100") == (
         '[[accounts]]\nnumber = 100\nname = "Contact centre"\n'
     )
     assert said(folder, "show", "policies") == ""
-    assert "'colours', only accounts, routes" in refused(folder, "show", "colours")
+    assert "'colours', only platforms, recording-properties, accounts" in refused(
+        folder, "show", "colours"
+    )
     assert "key '7' among routes" in refused(folder, "show", "routes", "7")
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from siprec.dispatcher import Dispatcher
 from siprec.feed import EventFeed
+from siprec.importer import Importer
 from siprec.library import Library
 from siprec.recorder import Recorder
 from siprec.screen import Screens
@@ -22,6 +23,7 @@ class Services:
 
     recorder: Recorder
     library: Library
+    importer: Importer
     dispatcher: Dispatcher
     screens: Screens
     feed: EventFeed

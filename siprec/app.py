@@ -111,6 +111,10 @@ async def _delete_rest(node: Rooms) -> None:
     """Delete what an earlier process began to, or should have."""
     await node.services.library.resume()
     await node.disposal.resume()
+    try:
+        await node.services.importer.resume()
+    except StorageError as error:
+        logger.error("uploads_unknown", error=str(error))
 
 
 def _certificate(config: Config) -> Certificate | None:

@@ -22,6 +22,7 @@ from siprec.courier import Courier
 from siprec.dispatcher import Dispatcher
 from siprec.disposal import Disposal
 from siprec.feed import EventFeed
+from siprec.importer import Importer
 from siprec.library import Library
 from siprec.occurrence import ENDED, Occurrence
 from siprec.outbound import Outbound
@@ -179,9 +180,19 @@ def _rooms(
     disposal = Disposal(library, archive, books.catalog, recorder.is_live, node, spawn)
     archive.on_finished, recorder.on_ended = disposal.settle, disposal.settle_session
     recorder.commands.on_saving = disposal.decide
+    importer = Importer(
+        Path(config.storage.spool),
+        config.storage.node,
+        renderer,
+        books.catalog,
+        books.blobs,
+        feed,
+        books.directory,
+    )
     services = Services(
         recorder,
         library,
+        importer,
         dispatcher,
         screens,
         feed,

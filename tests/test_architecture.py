@@ -23,6 +23,7 @@ CORE_SEEN_BY_API = {
     "siprec.recorder",
     "siprec.criteria",
     "siprec.library",
+    "siprec.importer",
     "siprec.dispatcher",
     "siprec.logbook",
     "siprec.screen",

@@ -47,12 +47,12 @@ async def get_media(call: Call[json.OneFile]) -> web.StreamResponse:
     row = await _finished(call, call.ask.recording_id)
     if call.ask.format == "mp3" and row.files:
         row = await call.services.library.mp3(row.id, call.actor)
-    return await _send(call, row, call.ask.format)
+    return await send(call, row, call.ask.format)
 
 
 async def get_peaks(call: Call[json.OneRecording]) -> web.StreamResponse:
     """The waveform of a finished recording."""
-    return await _send(call, await _finished(call, call.ask.recording_id), "peaks")
+    return await send(call, await _finished(call, call.ask.recording_id), "peaks")
 
 
 async def delete_recording(call: Call[json.OneRecording]) -> None:
@@ -73,7 +73,8 @@ async def _finished(call: Call[Any], recording_id: str) -> records.Recording:
     return row
 
 
-async def _send(call: Call[Any], row: records.Recording, kind: str) -> web.StreamResponse:
+async def send(call: Call[Any], row: records.Recording, kind: str) -> web.StreamResponse:
+    """One of the files of a recording. Raises ApiError 404 and 416, UnknownFile."""
     file = next((each for each in row.files if each.format == kind), None)
     if file is None:
         text = f"the recording is {row.status} and has no {kind} file"

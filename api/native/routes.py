@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from api.native import directory, encode, events, login, notifications, recordings, wire
+from api.native import directory, encode, events, login, notifications, playback, recordings, wire
 from api.problem import ApiError
 from api.typed import Call, Route
 from siprec.session import Action, AlreadyInState, Terms
@@ -102,6 +102,7 @@ ROUTES: tuple[Route[Any], ...] = (
         right="control",
     ),
     *recordings.ROUTES,
+    *playback.ROUTES,
     *notifications.ROUTES,
     *login.ROUTES,
     *directory.ROUTES,

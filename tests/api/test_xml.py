@@ -1,6 +1,7 @@
 """Trees as XML: what goes in is what a reader finds."""
 
 import re
+import time
 from typing import Any
 
 import msgspec
@@ -111,3 +112,84 @@ def test_the_same_tree_is_json() -> None:
     assert msgspec.json.encode(tree) == (
         b'{"result":{"code":0,"sets":[{"set":{"name":"n"}}],"none":[],"is":true}}'
     )
+
+
+# XML in
+
+
+LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+HOSTILE = {
+    "nothing": b"",
+    "no XML": b"hello",
+    "JSON": b'{"a": 1}',
+    "cut off": b"<a><b>",
+    "two roots": b"<a/><b/>",
+    "attribute twice": b'<a b="1" b="2"/>',
+    "unknown entity": b"<a>&xxe;</a>",
+    "external entity": b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><a>&x;</a>',
+    "external type": b'<!DOCTYPE a SYSTEM "http://127.0.0.1:9/a.dtd"><a/>',
+    "billion laughs": f'<!DOCTYPE a [<!ENTITY l0 "lol">{LAUGHS}]><a>&l9;</a>'.encode(),
+    "laughs in an attribute": f'<!DOCTYPE a [<!ENTITY l0 "l">{LAUGHS}]><a b="&l9;"/>'.encode(),
+    "200,000 attributes": b"<a " + b" ".join(b'a%d=""' % n for n in range(200_000)) + b"/>",
+    "as many attributes as fit": (b"<a " + b" ".join(b'a%x=""' % n for n in range(7000)) + b"/>"),
+    "depth 100,000": b"<a>" * 100_000 + b"</a>" * 100_000,
+    "as deep as fits": b"<a>" * 9000 + b"</a>" * 9000,
+    "as many elements as fit": b"<a>" + b"<b/>" * 16_000 + b"</a>",
+    "long name": b"<" + b"a" * 60_000 + b"/>",
+    "ampersands": b"<a>" + b"&" * 60_000 + b"</a>",
+    "NUL": b"<a>\0</a>",
+    "NUL after": b"<a/>\0<b/>",
+    "control character": b"<a>\x01</a>",
+    "Latin-1": '<?xml version="1.0" encoding="ISO-8859-1"?><a>\xe4</a>'.encode("latin-1"),
+    "UTF-16": "<a>\xe4</a>".encode("utf-16"),
+    "UTF-16, no mark": "<a/>".encode("utf-16-le"),
+    "UTF-32": "<a/>".encode("utf-32"),
+    "UTF-7": b'<?xml version="1.0" encoding="UTF-7"?>+ADw-a+AD4-+ADw-/a+AD4-',
+    "half a surrogate": b"<a>\xed\xa0\x80</a>",
+    "too long": b"<a>" + b"x" * xml.MAX_BYTES + b"</a>",
+}
+HARMLESS = {"as many attributes as fit"}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_documents_are_refused_at_once(name: str) -> None:
+    spans = []
+    for _ in range(3):
+        started = time.perf_counter()
+        if name in HARMLESS:
+            xml.read(HOSTILE[name])
+        else:
+            with pytest.raises(xml.XmlError):
+                xml.read(HOSTILE[name])
+        spans.append(time.perf_counter() - started)
+    assert min(spans) < 0.05
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"<a><b>1</b></a>",
+        b"\xef\xbb\xbf<?xml version='1.0'?>\r\n<a><b>1</b></a>\r\n",
+        b"<?xml version='1.0' encoding='utf-8'?><a><!-- c --><?p i?><b><![CDATA[1]]></b></a>",
+        b"<?xml version='1.0' encoding='us-ascii'?><a><b>&#49;</b></a>",
+    ],
+)
+def test_what_is_read(octets: bytes) -> None:
+    root = xml.read(octets)
+    assert (root.tag, [child.tag for child in root], root.findtext("b")) == ("a", ["b"], "1")
+
+
+def test_an_error_says_what_is_wrong_and_a_limit_can_be_given() -> None:
+    with pytest.raises(xml.XmlError, match="9 bytes, at most 8"):
+        xml.read(b"<a>12</a>", most=8)
+    with pytest.raises(xml.XmlError, match="not in UTF-8"):
+        xml.read(b"<a>\xff</a>")
+
+
+@given(st.binary(max_size=200) | st.text("<>&;/![]a\"'= ", max_size=200).map(str.encode))
+def test_whatever_comes_is_read_or_refused(octets: bytes) -> None:
+    try:
+        root = xml.read(octets)
+    except xml.XmlError:
+        return
+    assert isinstance(root.tag, str)

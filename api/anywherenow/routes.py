@@ -15,7 +15,10 @@ from msgspec import Struct
 
 from api.anywherenow import asking, wire
 from api.anywherenow.admission import Admission, refusal
+from api.anywherenow.classic import Classic
+from api.anywherenow.hub import Hub
 from api.anywherenow.recording import Recording
+from api.anywherenow.subscriptions import Names
 from api.anywherenow.tokens import Tokens
 from api.anywherenow.wire import Refusal
 from api.dialect import FAULTS, Context
@@ -35,7 +38,10 @@ def anywherenow(context: Context) -> Iterable[web.RouteDef]:
     """The routes of this dialect."""
     admission = Admission(context)
     door = Door(context, admission)
+    names = Names(lambda: context.services.directory.entries)
     return [
+        *Hub(context, admission, names).routes(),
+        *Classic(context, admission, names).routes(),
         *Tokens(context).routes(PREFIX),
         web.route("*", PREFIX + r"{tail:(/[\s\S]*)?}", door.serve),
     ]

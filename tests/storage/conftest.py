@@ -1,6 +1,8 @@
 """Real databases and full records."""
 
+import asyncio
 import os
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -38,10 +40,25 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with all its tables, empty."""
+    template = tmp_path_factory.mktemp("template") / "data" / "siprecd.db"
+
+    async def migrate() -> None:
+        database = Database(f"sqlite:///{template}")
+        await database.migrate()
+        await database.close()
+
+    asyncio.run(migrate())
+    return template
+
+
 @pytest.fixture
 def url(kind: str, request: pytest.FixtureRequest, path: Path) -> str:
     """URL of an empty database, with or without its tables."""
     if kind == "sqlite":
+        shutil.copytree(request.getfixturevalue("sqlite_template").parent, path.parent)
         return f"sqlite:///{path}"
     return str(request.getfixturevalue("postgres_url"))
 

@@ -28,6 +28,12 @@ def kind() -> str:
     return "sqlite"
 
 
+@pytest.fixture
+def url(bare_url: str) -> str:
+    """Of no file yet."""
+    return bare_url
+
+
 def replace(path: Path, other: Path) -> None:
     for suffix in ("-wal", "-shm"):
         Path(f"{path}{suffix}").unlink()

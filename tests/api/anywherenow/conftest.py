@@ -1,4 +1,4 @@
-"""Fixtures: `desk`, a recorder with AnywhereNow on it."""
+"""Fixtures: `desk`, a recorder with AnywhereNow on it; `idle_desk`, one that records nothing."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +13,13 @@ from tests.storage.people import make_hashing_cheap
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords take no time."""
     make_hashing_cheap(monkeypatch)
+
+
+@pytest.fixture
+async def idle_desk(tmp_path: Path, migrated: Path) -> AsyncIterator[Desk]:
+    """As `desk`, without a media process: no call can be controlled."""
+    async with open_desk(tmp_path, migrated, is_idle=True) as opened:
+        yield opened
 
 
 @pytest.fixture

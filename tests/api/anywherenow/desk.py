@@ -15,7 +15,7 @@ from yarl import URL
 from config.dialects import AnywhereNow
 from config.schema import Api
 from siprec.session import LiveSession
-from storage.entries import Account, Entry, Route, User
+from storage.entries import Account, Entry, Route, User, key_of, kind_of
 from tests.api.node import Node, running
 
 PASSWORD = "Admin1234 and more"
@@ -90,9 +90,11 @@ class Desk:
         return await self.node.call(f"call-{self.calls}@src", to_aor=to_aor, **changes)
 
     async def token(self, email: str) -> str:
-        """The token of a user who is logged in."""
+        """The token of a user who is logged in with `PASSWORD`."""
         if email not in self.tokens:
-            token = await self.node.services.users.login(email, PASSWORD, None, datetime.now(UTC))
+            users, now = self.node.services.users, datetime.now(UTC)
+            await users.set_password(email, PASSWORD, now)
+            token = await users.login(email, PASSWORD, None, now)
             self.tokens[email] = token.text
         return self.tokens[email]
 
@@ -154,16 +156,18 @@ class Desk:
 
 @asynccontextmanager
 async def open_desk(
-    folder: Path, migrated: Path, section: AnywhereNow | None = None, **sections: Any
+    folder: Path,
+    migrated: Path,
+    section: AnywhereNow | None = None,
+    is_idle: bool = False,
+    **sections: Any,
 ) -> AsyncIterator[Desk]:
-    """A recorder with `DIRECTORY`, its users with `PASSWORD`, and its media process."""
+    """A recorder with `DIRECTORY` and, unless idle, a media process."""
     api = structs.replace(sections.pop("api", Api()), anywherenow=section or AnywhereNow())
     async with running(folder, migrated, api=api, **sections) as node, AsyncExitStack() as stack:
-        await node.engine.start()
-        services = node.services
-        for entry in DIRECTORY:
-            await services.directory.put(entry)
-            if isinstance(entry, User):
-                await services.users.set_password(entry.email, PASSWORD, datetime.now(UTC))
+        if not is_idle:
+            await node.engine.start()
+        entries = {(kind_of(entry), key_of(entry)): entry for entry in DIRECTORY}
+        await node.services.directory.edit(lambda _: entries)
         http = await stack.enter_async_context(aiohttp.ClientSession())
         yield Desk(node, http)

@@ -1,12 +1,14 @@
 """Paths, Accept headers and bodies, taken apart."""
 
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.apio.asking import segments, takes_json
+from api.apio.asking import _object, segments, takes_json
+from api.apio.codes import Refusal
 from api.listener import Limits
 from tests.api.apio.desk import BASE, FIRST, Desk, open_desk
 from tests.api.wires import exchange
@@ -95,6 +97,17 @@ def test_who_takes_json(accept: str, expected: bool) -> None:
 def test_any_text_is_a_path_and_an_accept_header(text: str) -> None:
     assert all(isinstance(each, str) for each in segments(text))
     assert takes_json(text) in {True, False}
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60) | st.text('{}[]":,ab0.e-', max_size=40).map(str.encode))
+def test_any_octets_are_an_object_or_refused(octets: bytes) -> None:
+    try:
+        found = _object(octets)
+    except Refusal as refusal:
+        assert refusal.status in {400, 416}
+    else:
+        assert found == json.loads(octets)
 
 
 async def test_a_body_is_json(desk: Desk) -> None:

@@ -32,7 +32,7 @@ AT_ONCE = 2
 WAITING = 16
 """Verifications that may wait for their turn: one to two seconds of work."""
 _NICENESS = 5
-"""Media and signalling go first."""
+"""More than the server has itself: media and signalling go first."""
 
 
 T = TypeVar("T")
@@ -167,5 +167,7 @@ def _random_hash() -> str:
 
 def _give_way() -> None:
     """Lower the priority of this thread, and of those that argon2 starts from it (Linux)."""
+    thread = threading.get_native_id()
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        niceness = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, niceness + _NICENESS)

@@ -5,7 +5,6 @@ A session is as good as the login behind it: a user who was disabled or removed,
 password since, is refused from then on.
 """
 
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -98,8 +97,7 @@ class Login:
 
     async def _token(self, name: str, password: str, remote: str) -> Token:
         """Failures count for the address too. Raises Refusal."""
-        guess = hashlib.sha256(f"{name}\0{password}".encode("utf-8", "surrogatepass")).hexdigest()
-        if wait_s := self._failures.add(remote, guess):
+        if wait_s := self._failures.add(remote):
             headers = {"Retry-After": str(wait_s)}
             raise Refusal(codes.BAD_LOGIN, codes.TOO_MANY, HTTPStatus.TOO_MANY_REQUESTS, headers)
         email = email_of(name, self._directory.entries)

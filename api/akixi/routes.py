@@ -212,7 +212,9 @@ def _refusal_of(error: Exception) -> Refusal:
 
 def _failed(error: Exception, _: str, asked: wire.Request | None = None) -> web.Response:
     refusal, asked = _refusal_of(error), asked or wire.Request()
-    logger.info("integration_refused", operation=asked.operation[:40], code=refusal.code)
+    is_word = asked.operation.isascii() and asked.operation.isalpha()  # else it is not for the log
+    operation = asked.operation[:40] if is_word else ""
+    logger.info("integration_refused", operation=operation, code=refusal.code)
     content = wire.failure(asked.invoke_id, refusal.code, str(refusal))
     response = _response(content, is_soap=asked.is_soap, status=refusal.status)
     response.headers.update(refusal.headers)

@@ -12,6 +12,8 @@ from structlog.testing import capture_logs
 from api.akixi import login
 from api.akixi.sessions import Sessions
 from api.native.login import FAILURES_PER_MINUTE
+from api.server import ApiServer
+from config.certificate import Certificate
 from config.schema import Api
 from tests.api.akixi.desk import (
     CLERK,
@@ -151,6 +153,7 @@ async def test_an_idle_session_has_expired(
 
 async def test_guessing_from_one_address(desk: Desk) -> None:
     for number in range(FAILURES_PER_MINUTE):
+        assert (await desk.authenticate(await desk.create(), SHOP)).code == 0  # takes none back
         assert (await desk.authenticate(await desk.create(), f"u{number}@x")).code == 10307
     said = await desk.authenticate(await desk.create(), SHOP)
     assert (said.status, said.code) == (429, 10307)
@@ -206,6 +209,21 @@ async def test_a_password_that_others_could_read_is_not_looked_at(
             assert (await desk.authenticate(session, SHOP)).code == 10302
         said = await desk.get("GET", "/v1/login", headers={"Authorization": BASIC, **headers})
         assert said.status == (200 if is_taken else 401)
+
+
+async def test_over_tls_it_is_and_the_cookie_stays_there(desk: Desk) -> None:
+    config = Api(listen="127.0.0.1:0", certificate="self-signed")
+    certificate = Certificate(config, desk.node.folder, datetime.now(UTC))
+    server = ApiServer(config, desk.node.services, certificate=certificate)
+    await server.start()
+    try:
+        url, headers = f"{server.url}/CCS/API/v1/login", {"Authorization": BASIC, **FORWARDED}
+        async with desk.http.get(url, headers=headers, ssl=False) as response:
+            assert response.status == 200
+            cookie = response.headers["Set-Cookie"]
+        assert cookie.endswith("; HttpOnly; Path=/CCS/API; SameSite=Strict; Secure")
+    finally:
+        await server.stop()
 
 
 # the REST interface

@@ -254,6 +254,14 @@ async def test_what_nobody_foresaw(desk: Desk, monkeypatch: pytest.MonkeyPatch) 
     assert any(each["event"] == "request_failed" for each in logs)
 
 
+async def test_no_operation_writes_into_the_log(desk: Desk) -> None:
+    with capture_logs() as logs:
+        for name in ("a&#10;forged", "x" * 100, "\u00e4"):
+            assert (await desk.send(request(name))).code == 10102
+    refused = [each["operation"] for each in logs if each["event"] == "integration_refused"]
+    assert refused == ["", "x" * 40, ""]
+
+
 # envelopes
 
 

@@ -5,6 +5,7 @@ import os
 import socket
 from dataclasses import replace
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError

@@ -62,7 +62,7 @@ class AnywhereNow(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the keys of the issuer are: `https://…` or a file."""
     audience: str = ""
     """For whom its tokens must be; empty: for anybody."""
-    user_claim: str = "preferred_username"
+    user_claim: Annotated[str, Meta(min_length=1)] = "preferred_username"
     """What of its tokens names our user, by e-mail address or user name."""
 
 

@@ -258,6 +258,9 @@ def _anywherenow(section: AnywhereNow) -> Iterator[_Fault]:
     if bool(section.issuer) != bool(section.jwks):
         keys = ("api.anywherenow.jwks", "api.anywherenow.issuer")
         yield keys, "an issuer and where its keys are: both or neither"
+    if "://" in section.jwks and not _is_http(section.jwks):
+        # A URL may hold a password: its text is never repeated.
+        yield ("api.anywherenow.jwks",), "expected http://HOST/… or https://HOST/… or a file"
 
 
 def _is_folder_url(url: str) -> bool:

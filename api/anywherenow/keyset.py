@@ -122,7 +122,7 @@ def _key(member: object) -> Key | None:
         return None
     stated = member.get("alg")
     possible = _algorithms(member)
-    algorithms = frozenset(possible if stated is None else {stated} & set(possible))
+    algorithms = frozenset(each for each in possible if stated in (None, each))
     if not algorithms:
         return None
     try:

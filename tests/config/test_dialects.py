@@ -26,6 +26,15 @@ def test_every_dialect_is_on_and_has_a_section_with_an_address() -> None:
         ('[api.anywherenow]\nsignalr = "/a/{b}"', "is no path"),
         ('[api.anywherenow]\nhub = "/a"\nsignalr = "/a"', "paths of their own"),
         ('[api.anywherenow]\nissuer = "https://id.example"', "both or neither"),
+        (
+            '[api.anywherenow]\nissuer = "https://id.example"\njwks = "ftp://u:secret@id.example"',
+            "api.anywherenow.jwks: expected http://HOST/… or https://HOST/… or a file",
+        ),
+        (
+            '[api.anywherenow]\nissuer = "https://id.example"\njwks = "https://"',
+            "api.anywherenow.jwks: expected http://HOST/… or https://HOST/… or a file",
+        ),
+        ('[api.anywherenow]\nuser_claim = ""', "api.anywherenow.user_claim"),
         ('[api.anywherenow]\nauth = "basic"', "expected one of bearer, none"),
         ("[api.imagicle]\nupload_mb = 0", "api.imagicle.upload_mb"),
         ("[api.akixi]\nsession_minutes = 0", "api.akixi.session_minutes"),

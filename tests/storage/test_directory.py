@@ -26,12 +26,18 @@ from storage.entries import (
     Route,
     User,
 )
+from storage.platforms import Integration
 from storage.records import InvalidEntry, StorageUnavailable, UnknownEntry
 from tests.storage.conftest import locked
 
 CENTRE = Account(100, "Contact centre")
 LINE = Route(10, 100, "Line", pattern="ben@%")
 HOOK = Destination("hook", "RECORDING_ENDED_EVENT", "http://hooks.example/in", secret="hush")
+DEMONSTRATION = Integration(
+    "d7ae7ea9bf56ebdc:-3f5d0705:1559c8e762d:-8000", 1, "[Dubber: Demonstration Simulator]"
+)
+NEW = Entries.of([*INITIAL, DEMONSTRATION])
+"""What a new database has."""
 FILE = b"""
 [[accounts]]
 number = 100
@@ -104,7 +110,7 @@ def test_before_all_else_everything_is_recorded() -> None:
 
 
 async def test_a_new_database_has_what_is_there_from_the_start(directory: Directory) -> None:
-    assert directory.entries == INITIAL
+    assert directory.entries == NEW
 
 
 async def test_what_is_put_is_known_at_once_and_in_other_processes(
@@ -155,7 +161,7 @@ async def test_who_knows_less_than_the_database_does_no_harm(
         await directory.put(LINE)
     assert directory.entries.accounts[100] == CENTRE  # a refusal changes nothing
     await directory.load()
-    assert directory.entries == INITIAL
+    assert directory.entries == NEW
 
 
 async def test_many_at_once_lose_nothing(directory: Directory) -> None:
@@ -171,9 +177,9 @@ async def test_what_contradicts_is_refused_and_not_kept(
 ) -> None:
     with pytest.raises(InvalidEntry, match=r"^routes 10: account 100 does not exist$"):
         await directory.put(LINE)
-    assert directory.entries == INITIAL
+    assert directory.entries == NEW
     await directory.load()
-    assert directory.entries == INITIAL
+    assert directory.entries == NEW
 
 
 async def test_values_made_by_hand_are_checked_too(directory: Directory) -> None:
@@ -256,7 +262,7 @@ async def test_a_file_is_applied_whole_or_not_at_all(
         with pytest.raises(InvalidEntry, match="routes"):
             await directory.apply(FILE + wrong)
     await directory.load()
-    assert directory.entries == INITIAL
+    assert directory.entries == NEW
 
 
 async def test_a_dry_run_says_all_and_does_nothing(
@@ -267,9 +273,9 @@ async def test_a_dry_run_says_all_and_does_nothing(
         ("accounts", "100"),
         ("routes", "10"),
     ]
-    assert directory.entries == INITIAL
+    assert directory.entries == NEW
     await directory.load()
-    assert directory.entries == INITIAL
+    assert directory.entries == NEW
     with pytest.raises(InvalidEntry):
         await directory.apply(b"[[routes]]\nid = 11\naccount = 9\n", dry_run=True)
 
@@ -351,6 +357,7 @@ async def test_what_cannot_be_used_is_left_out_and_logged_once(
         ("accounts", "100"),
         ("routes", "1"),
         ("users", "ann@example.com"),
+        ("integrations", DEMONSTRATION.guid),
     }
     assert directory.entries.routes[1] == INITIAL.routes[1]
     assert [(log["event"], log["kind"], log["key"]) for log in logs] == [

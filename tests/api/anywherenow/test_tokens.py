@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import pytest
 
 from api.anywherenow.tokens import FIELDS
-from storage import users
+from storage.passwords import Hasher
 from storage.users import TooManyLogins
 from tests.api.anywherenow.desk import PASSWORD, PREFIX, V1, Desk, Said
 
@@ -84,7 +84,7 @@ async def test_who_gets_one(idle_desk: Desk) -> None:
 
 
 async def test_who_gets_none_learns_nothing(idle_desk: Desk) -> None:
-    for changes in (
+    wrong: tuple[dict[str, Any], ...] = (
         {"password": "wrong"},
         {"username": "nobody@shop.example"},
         {"username": "off@shop.example"},
@@ -94,7 +94,8 @@ async def test_who_gets_none_learns_nothing(idle_desk: Desk) -> None:
         {"username": "pay@shop.example\0"},
         {"password": PASSWORD.upper()},
         {"password": f"{PASSWORD} "},
-    ):
+    )
+    for changes in wrong:
         said = await granted(idle_desk, **changes)
         assert (said.status, said.json) == (400, WRONG), changes
         assert said.headers["Cache-Control"] == "no-store"
@@ -190,7 +191,7 @@ async def test_too_many_at_once(idle_desk: Desk, monkeypatch: pytest.MonkeyPatch
     async def busy(*_: object) -> bool:
         raise TooManyLogins("too many")
 
-    monkeypatch.setattr(users.Hasher, "verify", busy)
+    monkeypatch.setattr(Hasher, "verify", busy)
     said = await granted(idle_desk)
     assert (said.status, said.headers["Retry-After"]) == (503, "1")
     assert said.json == refused("temporarily_unavailable", "too many logins at once")
@@ -200,7 +201,7 @@ async def test_a_failure_nobody_foresaw(idle_desk: Desk, monkeypatch: pytest.Mon
     async def fail(*_: object) -> bool:
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr(users.Hasher, "verify", fail)
+    monkeypatch.setattr(Hasher, "verify", fail)
     said = await granted(idle_desk)
     assert said.status == 500
     assert said.json == refused("server_error", "the request failed inside")

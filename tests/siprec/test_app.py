@@ -131,9 +131,13 @@ async def test_recover_finishes_without_serving(tmp_path: Path) -> None:
             assert busy.returncode == 1 and "in use by another siprecd" in busy.stderr
             await srs.kill()
             call.ended.set()
+        uploads = tmp_path / "data/spool/uploads"
+        uploads.mkdir()
+        (uploads / f"{'0' * 32}.audio").write_bytes(b"cut off")
         done = await asyncio.to_thread(siprecd, tmp_path, "recover")
         assert done.returncode == 0 and "1 unfinished recordings" in done.stdout
         assert not list((tmp_path / "data/spool").glob("*.srsp"))
+        assert not list(uploads.iterdir())
         await srs.start()
         recording = await srs.recording(call.call_id)
         assert (recording["status"], recording["reason"]) == ("partial", "crash")

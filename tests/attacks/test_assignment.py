@@ -29,6 +29,16 @@ RIGHT: dict[str, dict[str, Any]] = {
     "destinations": {"name": "1", "event": "RECORDING_ENDED_EVENT", "url": "http://x/"},
     "screen-agents": {"agent_id": "1", "address": "192.0.2.1"},
     "policies": {"name": "1", "event": "e", "actions": []},
+    "platforms": {
+        "name": "1",
+        "net_address": "192.0.2.1",
+        "media_stream": "Dual",
+        "transport_protocol": "UDP",
+        "schema_version": "1.0",
+        "support_video_recording": False,
+    },
+    "recording-properties": {"refresh_period_s": 30},
+    "integrations": {"guid": "1:0:0:1", "number": 2},
 }
 """What must be in the body, by the last word of the path, or by its kind."""
 

@@ -6,6 +6,7 @@ from siprec.dispatcher import Dispatcher
 from siprec.feed import EventFeed
 from siprec.importer import Importer
 from siprec.library import Library
+from siprec.platform_watch import PlatformWatch
 from siprec.recorder import Recorder
 from siprec.screen import Screens
 from storage.blobs.base import BlobStore
@@ -26,6 +27,7 @@ class Services:
     importer: Importer
     dispatcher: Dispatcher
     screens: Screens
+    platforms: PlatformWatch
     feed: EventFeed
     directory: Directory
     users: Users

@@ -92,6 +92,7 @@ async def _serve(config: Config, node: Rooms, background: Background) -> None:
     await node.engine.start()
     try:
         await _start(sip, http)
+        services.platforms.listeners = sip.addresses
         archive.recover(leftovers)
         background.spawn("deletions", _delete_rest(node))
         _settle_memory()
@@ -135,6 +136,7 @@ def _follow(node: Rooms, background: Background) -> None:
     background.keep("users", books.users.watch)
     background.keep("keys", books.keys.watch)
     background.keep("courier", node.courier.run)
+    background.keep("platforms", node.services.platforms.run)
     background.keep("retention", node.services.library.keep_retention)
 
 

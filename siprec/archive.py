@@ -356,6 +356,10 @@ def _verdict(recording: Recording, rendered: Rendered) -> tuple[str, str]:
         return "failed", "no_media"
     if recording.reason:
         return "partial", recording.reason
+    if "not_recorded" in recording.warnings:
+        # No port was there for some of it, and the call went on as agreed (`siprec.platforms`).
+        is_silent = "no_media" in rendered.warnings
+        return ("failed", "no_media") if is_silent else ("partial", "not_recorded")
     if "packets_dropped" in rendered.warnings:
         return "partial", "enospc"
     if "spool_truncated" in rendered.warnings:

@@ -26,6 +26,7 @@ from siprec.importer import Importer
 from siprec.library import Library
 from siprec.occurrence import ENDED, Occurrence
 from siprec.outbound import Outbound
+from siprec.platform_watch import PlatformWatch
 from siprec.recorder import Recorder
 from siprec.screen import HttpTemplateDriver, Screens
 from storage import blobs
@@ -122,7 +123,9 @@ async def opened(config: Config, spawn: Spawn) -> AsyncIterator[Rooms]:
         stack.push_async_callback(outbound.close)
         engine = MediaEngine(config.media, Path(config.storage.spool))
         stack.push_async_callback(engine.close)
-        yield _rooms(config, books, engine, renderer, outbound, spawn)
+        rooms = _rooms(config, books, engine, renderer, outbound, spawn)
+        stack.callback(rooms.services.platforms.close)
+        yield rooms
 
 
 def _books(config: Config, stack: AsyncExitStack) -> Books:
@@ -180,21 +183,14 @@ def _rooms(
     disposal = Disposal(library, archive, books.catalog, recorder.is_live, node, spawn)
     archive.on_finished, recorder.on_ended = disposal.settle, disposal.settle_session
     recorder.commands.on_saving = disposal.decide
-    importer = Importer(
-        Path(config.storage.spool),
-        config.storage.node,
-        renderer,
-        books.catalog,
-        books.blobs,
-        feed,
-        books.directory,
-    )
+    sip = config.sip
     services = Services(
         recorder,
         library,
-        importer,
+        _importer(config, books, renderer, feed),
         dispatcher,
         screens,
+        PlatformWatch(books.directory, recorder.sessions, sip.listen, sip.advertise),
         feed,
         books.directory,
         books.users,
@@ -205,3 +201,15 @@ def _rooms(
         books.blobs,
     )
     return Rooms(books, engine, archive, courier, disposal, services)
+
+
+def _importer(config: Config, books: Books, renderer: Renderer, feed: EventFeed) -> Importer:
+    return Importer(
+        Path(config.storage.spool),
+        config.storage.node,
+        renderer,
+        books.catalog,
+        books.blobs,
+        feed,
+        books.directory,
+    )

@@ -24,6 +24,7 @@ CORE_SEEN_BY_API = {
     "siprec.criteria",
     "siprec.library",
     "siprec.importer",
+    "siprec.platform_watch",
     "siprec.dispatcher",
     "siprec.logbook",
     "siprec.screen",
@@ -58,6 +59,7 @@ SANS_IO = (
     "siprec/logbook.py",
     "siprec/policy.py",
     "siprec/policies.py",
+    "siprec/platforms.py",
     "siprec/identity.py",
     "siprec/placeholders.py",
     "siprec/extensions.py",
@@ -95,7 +97,11 @@ def rooms_of(path: Path) -> set[str]:
 
 
 def is_sans_io(path: Path) -> bool:
-    return path.as_posix().startswith(SANS_IO) or path.name in {"wire.py", "criteria.py"}
+    return path.as_posix().startswith(SANS_IO) or path.name in {
+        "wire.py",
+        "criteria.py",
+        "signalr.py",
+    }
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)

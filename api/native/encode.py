@@ -45,6 +45,7 @@ def session(live: LiveSession, figures: Mapping[str, ReceptionView], now: dateti
         discards=live.discards,
         owner=live.sides.owner,
         direction=live.sides.direction,
+        platform=live.platform,
         recording_id=recording.id if recording else None,
         started_at=timestamp(live.started_at),
         duration_ms=live.duration_ms(now),

@@ -8,7 +8,18 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from api.native import directory, encode, events, login, notifications, playback, recordings, wire
+from api.native import (
+    directory,
+    encode,
+    events,
+    login,
+    metrics,
+    notifications,
+    platforms,
+    playback,
+    recordings,
+    wire,
+)
 from api.problem import ApiError
 from api.typed import Call, Route
 from siprec.session import Action, AlreadyInState, Terms
@@ -103,6 +114,8 @@ ROUTES: tuple[Route[Any], ...] = (
     ),
     *recordings.ROUTES,
     *playback.ROUTES,
+    *platforms.ROUTES,
+    *metrics.ROUTES,
     *notifications.ROUTES,
     *login.ROUTES,
     *directory.ROUTES,

@@ -149,6 +149,8 @@ class Session(Struct, frozen=True):
     owner: str
     """E-mail address of the user whose line it is; empty: nobody's."""
     direction: Literal["", "incoming", "outgoing"]
+    platform: str
+    """Name of the recording platform it came over; empty: none."""
     recording_id: str | None
     started_at: Timestamp
     duration_ms: int

@@ -7,7 +7,7 @@ from api.services import Services
 
 def test_services_are_doors_only() -> None:
     names = {field.name for field in fields(Services)}
-    core = {"recorder", "library", "importer", "dispatcher", "screens", "feed"}
+    core = {"recorder", "library", "importer", "dispatcher", "screens", "platforms", "feed"}
     assert names == core | {
         *("directory", "users", "keys"),
         *("outbox", "catalog", "writer", "blobs"),

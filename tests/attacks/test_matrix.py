@@ -25,16 +25,21 @@ POST   /srs/v1/recordings/{recording_id}    401    403     404      404
 DELETE /srs/v1/recordings/{recording_id}    401    403     403      404
 GET    /srs/v1/recordings/{recording_id}/media 401 403     404      404
 GET    /srs/v1/recordings/{recording_id}/peaks 401 403     404      404
+GET    /srs/v1/playback                     401    403     400      400
+GET    /srs/v1/playback/audio               401    403     400      400
 GET    /srs/v1/notifications                401    403     403      200
 POST   /srs/v1/notifications/replay         401    403     403      200
 POST   /srs/v1/notifications/{sequence}/replay 401 403     403      404
 GET    /srs/v1/directory/{kind}             401    403     403      200
 GET    /srs/v1/directory/{kind}/{key}       401    403     403      404
 PUT    /srs/v1/directory/{kind}/{key}       401    403     403      400
+PUT    /srs/v1/directory/recording-properties/{key} 401 403 403     409
 DELETE /srs/v1/directory/{kind}/{key}       401    403     403      404
 POST   /srs/v1/directory/users/{email}/password 401 400    400      400
 POST   /srs/v1/directory/users/{email}/unlock 401  403     403      404
 POST   /srs/v1/logout                       401    204     204      204
+GET    /srs/v1/platforms                    401    403     200      200
+GET    /metrics                             401    200     200      200
 """
 WHO = (None, *ROLES)
 PLACES = {"session_id": "nobody", "recording_id": "nothing", "sequence": "9", "key": "9"} | {
@@ -81,5 +86,5 @@ async def test_what_is_not_there_tells_nobody_what_is(node: Node) -> None:
                 for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
                     if (method, path) not in known:
                         assert (await ask(client, method, path))[0] in {404, 405}, (method, path)
-            for path in ("/", "/srs", "/srs/v1", "/srs/v1/", "/srs/v2/sessions", "/metrics"):
+            for path in ("/", "/srs", "/srs/v1", "/srs/v1/", "/srs/v2/sessions", "/metrics/"):
                 assert (await ask(client, "GET", path))[0] == 404

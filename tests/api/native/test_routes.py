@@ -25,6 +25,8 @@ LEAST_ROLE = {
     ("POST", "/srs/v1/sessions/{session_id}/{action}"): "control",
     ("GET", "/srs/v1/events"): "control",
     ("POST", "/srs/v1/events/raise"): "control",
+    ("GET", "/srs/v1/platforms"): "operator",
+    ("GET", "/metrics"): "control",
     ("GET", "/srs/v1/recordings"): "operator",
     ("GET", "/srs/v1/recordings/{recording_id}"): "operator",
     ("GET", "/srs/v1/recordings/{recording_id}/media"): "operator",

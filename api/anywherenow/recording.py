@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from api.anywherenow import wire
-from api.anywherenow.ucc import Ucc, agent, find, guid
+from api.anywherenow.ucc import Ucc, agent, agents_may_control, find, guid
 from api.anywherenow.wire import CapabilitiesAnswer, Order, Refusal, StateAnswer
 from api.services import Services
 from siprec.session import (
@@ -128,8 +128,16 @@ class Recording:
             if known := guid(text) or _decoded(text):
                 yield known
 
+    def _agents_may_control(self, live: LiveSession) -> bool:
+        """As the directory has it now; of a route that is gone, as it was when the call began."""
+        entries = self._directory.entries
+        route = entries.routes.get(live.decision.route)
+        if route is None:
+            return live.decision.agents_may_control
+        return agents_may_control(entries, route)
+
     async def _act(self, live: LiveSession, name: str, requester: User, order: Order) -> None:
-        if not live.decision.agents_may_control:
+        if not self._agents_may_control(live):
             raise wire.not_for_agents(order.ucc_name or "")
         action = wire.ACTIONS[name]
         if (live.state, action) == (State.PAUSED, Action.START):

@@ -71,6 +71,13 @@ def agent(entries: Entries, ucc: Ucc, uri: str) -> User | None:
     return next((user for user in own if user.sip_uri and _address(user.sip_uri) == wanted), None)
 
 
+def agents_may_control(entries: Entries, route: Route) -> bool:
+    """Whether agents may give commands to calls of this route."""
+    if route.agents_may_control is not None:
+        return route.agents_may_control
+    return entries.accounts[route.account].agents_may_control
+
+
 def correlation_id(live_id: str) -> str:
     """The GUID of a live session, from its id of 32 hexadecimal digits."""
     return str(UUID(live_id))
@@ -98,11 +105,5 @@ def _of_route(entries: Entries, route: Route) -> Ucc:
 
 def _ucc(entries: Entries, name: str, account: int, route: int | None, routes: list[Route]) -> Ucc:
     recording = [each for each in routes if each.record != "never"]
-    allowed = any(_agents_may_control(entries, each) for each in recording)
+    allowed = any(agents_may_control(entries, each) for each in recording)
     return Ucc(name, account, route, bool(recording), allowed)
-
-
-def _agents_may_control(entries: Entries, route: Route) -> bool:
-    if route.agents_may_control is not None:
-        return route.agents_may_control
-    return entries.accounts[route.account].agents_may_control

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec import structs
 
 from api.anywherenow.ucc import correlation_id
 from media import process
@@ -410,6 +411,21 @@ async def test_calls_that_agents_or_nobody_may_record(desk: Desk) -> None:
     assert (said.error, said.states) == ((1, text), (0, 0, 0))
     said = await desk.state("ucc-off", id_of(never), "isr@system.example")
     assert said.error == (1, "Audio recording is not enabled for UCC:'ucc-off'.")
+
+
+async def test_what_agents_may_do_holds_at_once(desk: Desk) -> None:
+    live = await desk.call("555")
+    directory = desk.node.services.directory
+    service = directory.entries.routes[13]
+    for allowed, name in ((False, "Pause"), (True, "Pause"), (False, "Start"), (None, "Start")):
+        await directory.put(structs.replace(service, agents_may_control=allowed))
+        said = await desk.set(name, id_of(live))
+        assert (said.error is None) is (allowed is not False), (allowed, name)
+    await directory.remove("routes", "13")  # what held when the call began
+    assert (await desk.set("Pause", id_of(live))).error == (
+        1,
+        "Agents are not allowed to edit audio recordings for UCC:'ucc-shop'.",
+    )
 
 
 async def test_more_recordings_than_the_account_may_have(desk: Desk) -> None:

@@ -34,8 +34,8 @@ KERNEL_BYTES = 16 * 1024
 BATCH = 64
 """Events written at a time; few enough for a reader that keeps up to take them."""
 
-SLICE = 32
-"""Readers written to before others get their turn: less than a millisecond."""
+SLICE = 100
+"""Readers written to before others get their turn: about a millisecond of processor time."""
 
 HEARTBEAT_S = 20.0
 """Time between pings; a reader has half of it to answer."""

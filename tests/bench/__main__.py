@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import control, machine, pause, receive, render, setup, start
+from tests.bench import control, events, machine, pause, receive, render, setup, start
 from tests.bench.report import Table
 
 BENCHES = {
@@ -19,6 +19,7 @@ BENCHES = {
     "setup": setup.measure,
     "pause": pause.measure,
     "control": control.measure,
+    "events": events.measure,
     "render": render.measure,
     "start": start.measure,
 }

@@ -17,6 +17,8 @@ CLASSIC = f"{PREFIX}/signalr"
 SHOP = "pay@shop.example"
 SESSION = "0123456789abcdef0123456789abcdef"
 CORRELATION = "01234567-89ab-cdef-0123-456789abcdef"
+WAIT_S = 30
+"""For what takes milliseconds, on a machine that is busy."""
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 HANDSHAKE = b'{"protocol":"json","version":1}\x1e'
 
@@ -41,7 +43,7 @@ class Client:
     async def message(self) -> dict[str, Any]:
         """The next message that is no ping."""
         while not self.waiting:
-            text = await self.socket.receive_str(timeout=5)
+            text = await self.socket.receive_str(timeout=WAIT_S)
             assert text.endswith("\x1e"), text
             messages = map(json.loads, text.split("\x1e")[:-1])
             self.waiting += [each for each in messages if each != {"type": 6}]
@@ -63,11 +65,12 @@ class Client:
         assert [*argument] == ["UccName", "CorrelationId", "StateAction"]
         return argument["UccName"], argument["CorrelationId"], argument["StateAction"]
 
-    async def closed(self) -> tuple[dict[str, Any], int | None]:
+    async def closed(self) -> tuple[dict[str, Any], int]:
         """The last message, and the code of the close frame."""
         last = await self.message()
-        assert (await self.socket.receive(timeout=5)).type is WSMsgType.CLOSE
-        return last, self.socket.close_code
+        closing = await self.socket.receive(timeout=WAIT_S)
+        assert closing.type is WSMsgType.CLOSE
+        return last, closing.data
 
 
 @asynccontextmanager
@@ -95,7 +98,7 @@ class ClassicClient:
     async def message(self) -> dict[str, Any]:
         """The next message that is no keep-alive."""
         while True:
-            said = json.loads(await self.socket.receive_str(timeout=5))
+            said = json.loads(await self.socket.receive_str(timeout=WAIT_S))
             self.groups_token = said.get("G", self.groups_token)
             if said:
                 return dict(said)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientSession, WSServerHandshakeError
 
 from api import sockets
 from siprec.feed import FeedEvent
@@ -25,7 +25,7 @@ async def test_events_come_as_they_happen(node: Node, client: ClientSession) -> 
         node.services.feed.publish(_event(1))
         node.services.feed.publish(_event(2))
         for stream in (one, two):
-            assert await stream.receive_json(timeout=5) == {
+            assert await stream.receive_json(timeout=30) == {
                 "type": "session.updated",
                 "at": "2026-11-22T14:05:06.789Z",
                 "session_id": "s1",
@@ -35,7 +35,7 @@ async def test_events_come_as_they_happen(node: Node, client: ClientSession) -> 
                 "reason": "why",
                 "account": 1,
             }
-            assert (await stream.receive_json(timeout=5))["session_id"] == "s2"
+            assert (await stream.receive_json(timeout=30))["session_id"] == "s2"
 
 
 async def test_only_those_whose_call_it_is_are_told(node: Node) -> None:
@@ -45,7 +45,7 @@ async def test_only_those_whose_call_it_is_are_told(node: Node) -> None:
     async with client, client.ws_connect(URL) as stream:
         services.feed.publish(_event(1))
         services.feed.publish(replace(_event(2), account=100, route=10))
-        assert (await stream.receive_json(timeout=5))["session_id"] == "s2"
+        assert (await stream.receive_json(timeout=30))["session_id"] == "s2"
 
 
 async def test_a_stream_ends_with_the_key_it_was_opened_with(
@@ -57,8 +57,7 @@ async def test_a_stream_ends_with_the_key_it_was_opened_with(
     client = ClientSession(node.server.url, headers={"Authorization": f"Bearer {key}"})
     async with client, client.ws_connect(URL) as stream:
         await services.keys.remove("leaver")
-        assert (await stream.receive(timeout=5)).type is WSMsgType.CLOSE
-        assert stream.close_code == 1008
+        assert (await stream.receive(timeout=30)).data == 1008
 
 
 async def test_an_event_nobody_knows_is_not_found(client: ClientSession) -> None:
@@ -78,15 +77,14 @@ async def test_a_reader_that_keeps_up_misses_nothing(node: Node, client: ClientS
     async with client.ws_connect(URL) as stream:
         for number in range(1000):
             node.services.feed.publish(_event(number))
-        seen = [(await stream.receive_json(timeout=5))["session_id"] for _ in range(1000)]
+        seen = [(await stream.receive_json(timeout=30))["session_id"] for _ in range(1000)]
         assert seen == [f"s{number}" for number in range(1000)]
 
 
 async def test_a_stream_is_closed_when_the_server_stops(node: Node, client: ClientSession) -> None:
-    async with client.ws_connect(URL) as stream, asyncio.timeout(2):
+    async with client.ws_connect(URL) as stream, asyncio.timeout(30):
         await node.server.stop()
-        assert (await stream.receive()).type is WSMsgType.CLOSE
-        assert stream.close_code == 1001
+        assert (await stream.receive()).data == 1001
 
 
 async def test_what_readers_send_is_ignored(node: Node, client: ClientSession) -> None:
@@ -94,7 +92,7 @@ async def test_what_readers_send_is_ignored(node: Node, client: ClientSession) -
         await stream.send_str("hello")
         await stream.send_bytes(b"\x00" * 100)
         node.services.feed.publish(_event(1))
-        assert json.loads(await stream.receive_str(timeout=5))["session_id"] == "s1"
+        assert json.loads(await stream.receive_str(timeout=30))["session_id"] == "s1"
 
 
 async def test_a_plain_request_is_told_to_upgrade(client: ClientSession) -> None:

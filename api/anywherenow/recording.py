@@ -8,7 +8,6 @@ import base64
 import binascii
 from collections.abc import Iterator
 from contextlib import suppress
-from http import HTTPStatus
 from uuid import UUID
 
 import structlog
@@ -179,7 +178,7 @@ def _decoded(text: str) -> UUID | None:
 
 
 def _invalid(text: str, reason: str) -> Refusal:
-    return Refusal(wire.VALIDATION, text, reason, HTTPStatus.OK)
+    return Refusal(wire.VALIDATION, text, reason)
 
 
 def _told(refusal: Refusal, command: str) -> wire.ErrorMessage:

@@ -19,6 +19,13 @@ AUDIENCE = "recorder"
 Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
+@dataclass(frozen=True, slots=True)
+class After:
+    """So many seconds after now, whenever a token is made."""
+
+    seconds: float
+
+
 @cache
 def rsa_key(number: int = 0, bits: int = 2048) -> rsa.RSAPrivateKey:
     """An RSA key; another for each `number`."""
@@ -58,17 +65,19 @@ def key_set(*keys: object) -> bytes:
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """What a good token claims; None takes a claim away."""
+    """What a good token claims, for a day; None takes a claim away."""
     now = int(time.time())
-    usual = {
+    usual: dict[str, Any] = {
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": "1",
         "iat": now,
-        "exp": now + 300,
+        "exp": now + 86_400,
         "preferred_username": "pay@shop.example",
     }
-    return {name: value for name, value in {**usual, **changes}.items() if value is not None}
+    for name, value in changes.items():
+        usual[name] = now + value.seconds if isinstance(value, After) else value
+    return {name: value for name, value in usual.items() if value is not None}
 
 
 def token(

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.anywherenow import wire
@@ -158,6 +158,7 @@ def test_any_octets_are_an_order_or_refused(body: bytes) -> None:
         assert refusal.status == 400
 
 
+@settings(max_examples=30)
 @given(
     st.dictionaries(
         st.sampled_from(["Action", "RequesterSipUri", "CorrelationId", "UCCName", "x"]),

@@ -61,3 +61,13 @@ async def test_nothing_reaches_a_reader_who_left() -> None:
         with feed.subscribe() as later:
             feed.publish(event(3))
             assert await take(later, 1) == [3]
+
+
+def test_listeners_are_told_of_everything_at_once_in_order() -> None:
+    feed, heard = EventFeed(), list[FeedEvent]()
+    feed.publish(event(0))
+    feed.listen(heard.append)
+    feed.listen(heard.append)
+    for number in (1, 2):
+        feed.publish(event(number))
+    assert [int(each.session_id) for each in heard] == [1, 1, 2, 2]

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from api.akixi import login
 from api.akixi.sessions import Sessions
 from api.native.login import FAILURES_PER_MINUTE
+from api.remote import networks
 from api.server import ApiServer
 from config.certificate import Certificate
 from config.schema import Api
@@ -209,6 +210,16 @@ async def test_a_password_that_others_could_read_is_not_looked_at(
             assert (await desk.authenticate(session, SHOP)).code == 10302
         said = await desk.get("GET", "/v1/login", headers={"Authorization": BASIC, **headers})
         assert said.status == (200 if is_taken else 401)
+
+
+async def test_in_clear_from_another_machine_it_is_not(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(login, "LOOPBACK", networks(["192.0.2.0/24"]))  # so we are another one
+    said = await desk.authenticate(await desk.create(), SHOP)
+    assert (said.code, said.message) == INSECURE
+    said = await desk.get("GET", "/v1/login", headers={"Authorization": BASIC})
+    assert (said.status, "Set-Cookie" in said.headers) == (401, False)
 
 
 async def test_over_tls_it_is_and_the_cookie_stays_there(desk: Desk) -> None:

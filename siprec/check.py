@@ -1,5 +1,6 @@
 """`siprecd check`: tries everything a start needs and says what to do where it would fail."""
 
+import asyncio
 import os
 import resource
 import shutil
@@ -15,8 +16,11 @@ import click
 
 from config.certificate import RENEW_BEFORE, Loaded, kept, read
 from config.schema import SELF_SIGNED, Config, ConfigError
+from siprec.platform_watch import Look, PlatformWatch
+from siprec.sip.routing import DEFAULT_PORT, host_port
 from storage.database import Database
 from storage.directory import Directory
+from storage.platforms import RecordingPlatform
 from storage.records import StorageError
 from storage.tables import SCHEMA
 from storage.users import Users
@@ -24,6 +28,8 @@ from storage.users import Users
 FILES_PER_STREAM = 4
 """RTP and RTCP socket, each open in the control and in the media process."""
 LOW_DISK_BYTES = 1 << 30
+LOOK_S = 3.0
+"""How long a recording platform may take to answer."""
 POSTGRESQL_ADVICE = {
     "password": "Are user and password in [storage] database right?",
     "does not exist": "Make it: createuser, then createdb --owner USER --encoding UTF8 NAME",
@@ -56,6 +62,8 @@ async def check(config: Config) -> int:
     results.append(await _database(config))
     if config.api.dialects.face and results[-1]:
         await _face(config)
+    if results[-1]:
+        await _platforms(config)
     return 0 if all(results) else 1
 
 
@@ -199,6 +207,32 @@ async def _api_users(config: Config) -> int:
     now, entries = datetime.now(UTC), directory.entries.users.values()
     able = (user for user in entries if user.type == "api" and user.enabled)
     return sum(users.standing(user.email, now).has_password for user in able)
+
+
+async def _platforms(config: Config) -> None:
+    """Say which recording platforms do not answer; this recorder cannot, while it does not run."""
+    database = Database(config.storage.database)
+    try:
+        if await database.version() != SCHEMA:
+            return
+        directory = Directory(database)
+        await directory.load()
+    finally:
+        await database.close()
+    watch = PlatformWatch(directory, tuple, config.sip.listen, config.sip.advertise)
+    entries = sorted(directory.entries.platforms.items())
+    others = [platform for _, platform in entries if not watch.is_ours(platform)]
+    looks = await asyncio.gather(*(watch.look(platform, LOOK_S) for platform in others))
+    watch.close()
+    for platform, look in zip(others, looks, strict=True):
+        _report(f"platform {platform.name}", partial(_answer, platform, look))
+
+
+def _answer(platform: RecordingPlatform, look: Look) -> str:
+    if look.rtt_ms is None:
+        where = host_port((platform.net_address, platform.port or DEFAULT_PORT))
+        raise Caution(f"{where} does not answer OPTIONS: {look.cause}")
+    return f"answers within {look.rtt_ms:.0f} ms"
 
 
 def _advice(url: str, reason: str) -> str:

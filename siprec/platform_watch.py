@@ -361,7 +361,7 @@ def _token() -> str:
 
 def _parts(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORT
+    return parts.scheme, parts.hostname or "", parts.port or 0
 
 
 def _is_where(one: RecordingPlatform | None, other: RecordingPlatform | None) -> bool:

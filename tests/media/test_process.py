@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -146,3 +147,31 @@ async def test_a_process_that_cannot_start_is_unavailable(tmp_path: Path) -> Non
     with pytest.raises(MediaUnavailable):
         await broken.start()
     assert broken.pid is None
+
+
+async def test_one_that_cannot_be_replaced_is_said_to_be_gone_once_and_until_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(process, "GONE_S", 0.2)
+    told: list[float] = []
+    loop = asyncio.get_running_loop()
+    made = MediaProcess(
+        [str(tmp_path), "100"], lambda: (), lambda *_: None, lambda: told.append(loop.time())
+    )
+    await made.start()
+    assert not made.is_gone and made.pid
+    async with asyncio.timeout(30):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", "/nowhere/python")
+            killed_at = loop.time()
+            os.kill(made.pid, signal.SIGKILL)
+            while not told:
+                await asyncio.sleep(0.01)
+            assert made.is_gone and told[0] - killed_at >= 0.2
+            await asyncio.sleep(0.1)
+            assert len(told) == 1
+        while made.is_gone:
+            await asyncio.sleep(0.01)
+    assert made.pid
+    await made.close()

@@ -14,9 +14,13 @@ from config.certificate import LIFETIME, RENEW_BEFORE, kept, read, self_signed
 from config.dialects import Dialects
 from config.schema import SELF_SIGNED, Api, Config, Media, Sip, Storage
 from siprec.check import check
+from siprec.sip.endpoint import Endpoint
+from siprec.sip.events import Event, OptionsReceived
+from siprec.transport import SipTransport
 from storage.database import Database
 from storage.directory import Directory
 from storage.entries import User
+from storage.platforms import RecordingPlatform
 from storage.tables import SCHEMA
 from storage.users import Users
 from tests.storage.postgres import Server
@@ -291,3 +295,47 @@ def test_who_could_use_face_is_told(
     assert "ok       FACE: 1 users of type api can log in" in run(free, capsys)[1]
     without = Api(listen="127.0.0.1:0", dialects=Dialects(face=False))
     assert "FACE" not in run(msgspec.structs.replace(free, api=without), capsys)[1]
+
+
+def test_platforms_that_do_not_answer_are_named(
+    free: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+    config = msgspec.structs.replace(free, sip=Sip(listen=["udp://127.0.0.1:0"]))
+    away = RecordingPlatform("away", "127.0.0.1", "Dual", "UDP", "3.0", False, port)
+
+    async def set_up() -> None:
+        database = Database(free.storage.database)
+        await database.migrate()
+        await Directory(database).put(away)
+        await database.close()
+
+    assert " platform " not in run(config, capsys)[1]
+    asyncio.run(set_up())
+    status, text = run(config, capsys)
+    said = f"caution  platform away: 127.0.0.1:{port} does not answer OPTIONS: Connection refused"
+    assert status == 0 and said in text
+    ours = msgspec.structs.replace(free, sip=Sip(listen=[f"udp://127.0.0.1:{port}"]))
+    assert " platform " not in run(ours, capsys)[1]
+
+
+async def test_a_platform_that_answers_is_well(
+    free: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoint = Endpoint()
+
+    def answer(event: Event) -> None:
+        assert isinstance(event, OptionsReceived)
+        endpoint.respond(event.transaction, 200, asyncio.get_running_loop().time())
+
+    async with SipTransport(endpoint, ["tcp://127.0.0.1:0"], answer) as server:
+        at = int(server.addresses[0].rpartition(":")[2])
+        database = Database(free.storage.database)
+        await database.migrate()
+        entry = RecordingPlatform("there", "127.0.0.1", "Dual", "TCP", "3.0", False, at)
+        await Directory(database).put(entry)
+        await database.close()
+        assert await check(free) == 0
+    assert "ok       platform there: answers within " in capsys.readouterr().out

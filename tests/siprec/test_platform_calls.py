@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import signal
+import sys
 import time
 import wave
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +19,7 @@ from structlog.testing import capture_logs
 from config.schema import Media, Sip
 from examples.sip import Agent, CallError, Message
 from examples.src import Answer, RecordingClient
-from media import ports
+from media import ports, process
 from siprec.server import SipServer
 from siprec.session import LiveSession
 from storage.entries import Account, Route, User
@@ -351,6 +353,38 @@ async def test_a_recording_that_fails_ends_its_call_if_that_is_agreed(
         assert asked == []
         assert [each.call_id for each in live] == [client.call_id]
         assert "spool_write_failed" in live[0].warnings
+
+
+@pytest.mark.parametrize("rule", [True, False])
+async def test_while_the_media_process_is_gone(
+    desk: Desk, rule: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.register(over="TCP", **{FAILURE: rule})
+    monkeypatch.setattr(process, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(process, "GONE_S", 0.1)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    over, past = await desk.call("tcp"), await desk.call("udp")
+    client, engine = await desk.client("tcp"), desk.node.engine
+    assert engine.worker_pid
+    await engine.reports([over.live.id])  # by then it knows them
+    os.kill(engine.worker_pid, signal.SIGKILL)
+    await until(lambda: engine.is_gone)
+    assert past.live.warnings == over.live.warnings == ("media_gone",)
+    assert past.live.recording and not past.client.ended.is_set()
+    if rule:
+        answer = await client.invite()
+        assert [(line.port, line.direction) for line in answer.media] == [(9, "inactive")] * 2
+        assert not over.client.ended.is_set()
+    else:
+        async with asyncio.timeout(5):
+            await over.client.ended.wait()
+        with pytest.raises(CallError) as caught:
+            await client.invite()
+        assert caught.value.status == 503
+    another = await desk.call("udp")
+    assert [line.direction for line in another.answer.media] == ["recvonly"] * 2
+    monkeypatch.undo()
+    await until(lambda: not engine.is_gone)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """A process that takes an upload and is killed on the way.
 
 Arguments: its folder, a migrated database, the audio file, and where it dies: `draft`, `one file`,
-`files`, `booked` or `answered`.
+`booked` or `answered`.
 """
 
 import asyncio
@@ -30,8 +30,6 @@ async def main(folder: Path, migrated: Path, audio: bytes, point: str) -> None:
         put, calls = books.blobs.put, iter(range(9))
         if point == "one file":
             books.blobs.put = lambda *args: die() if next(calls) else put(*args)  # type: ignore
-        elif point == "files":
-            books.catalog.save = die  # type: ignore
         elif point == "booked":
             door._tidy = die  # type: ignore
         with door.draft() as draft:

@@ -396,7 +396,6 @@ async def test_what_could_not_be_told_is_settled_before_the_next_upload(
     [
         ("draft", False),
         ("one file", False),
-        ("files", False),
         ("booked", True),
         ("answered", True),
     ],

@@ -83,9 +83,14 @@ class Failures:
         self._guesses.add(hash((network, guess)))
         return len(self._guesses) > before
 
-    def take_back(self, remote: str) -> None:
-        """The last one was none."""
+    def take_back(self, remote: str, guess: str = "") -> None:
+        """The last one, or this guess, was none; a guess that did not count takes nothing back."""
         network = _network(remote)
+        if guess:
+            known = hash((network, guess))
+            if known not in self._guesses:
+                return
+            self._guesses.discard(known)
         if self._counts[network] > 0:
             self._counts[network] -= 1
 

@@ -70,7 +70,8 @@ class BasicAuthenticator:
     async def _login(
         self, name: str, password: str, digest: bytes, remote: str, challenge: dict[str, str]
     ) -> User:
-        if wait_s := self._failures.add(remote, digest.hex()):
+        guess = digest.hex()
+        if wait_s := self._failures.add(remote, guess):
             headers = {"Retry-After": str(wait_s)}
             raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, "too many failed logins", headers)
         email = email_of(name, self._directory.entries)
@@ -78,14 +79,14 @@ class BasicAuthenticator:
             token = await self._users.login(email, password, None, self._now())
         except (LoginRefused, PasswordExpired) as error:
             if isinstance(error, PasswordExpired):
-                self._failures.take_back(remote)
+                self._failures.take_back(remote, guess)
             detail = "wrong user name or password"
             raise ApiError(HTTPStatus.UNAUTHORIZED, detail, challenge) from None
         except TooManyLogins:
-            self._failures.take_back(remote)
+            self._failures.take_back(remote, guess)
             detail, headers = "too many logins at once", {"Retry-After": "1"}
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers) from None
-        self._failures.take_back(remote)
+        self._failures.take_back(remote, guess)
         self._tokens[digest] = token.text
         if len(self._tokens) > REMEMBERED:
             self._tokens.popitem(last=False)

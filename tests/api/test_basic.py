@@ -134,3 +134,13 @@ def test_a_name_is_an_address_first() -> None:
     assert email_of("ann@shop.example", entries) == "ann@shop.example"
     assert email_of("Nobody", entries) == "Nobody"
     assert email_of("", Entries.of([User("x@y.example", 1)])) == ""
+
+
+async def test_a_login_takes_back_no_failure_of_another(node: Node) -> None:
+    basic = await with_users(node, most=2)
+    await refused(basic, header("x", "guess 1"))
+    for _ in range(4):
+        await basic.admit(header("ann"), "192.0.2.1", "Desk")
+        basic._tokens.clear()
+    await refused(basic, header("x", "guess 2"))
+    assert (await refused(basic, header("x", "guess 3"))).status == 429

@@ -56,10 +56,8 @@ class Outcome:
     """How long commands took."""
     delays_s: dict[str, NDArray[np.float64]]
     """By kind of subscriber: from the answer to the event; 0 if the event came first."""
-    lost: int
-    """Subscribers who read and were dropped all the same."""
-    incomplete: int
-    """Subscribers who did not see every event."""
+    short: int
+    """Subscribers who read, and did not see every event."""
 
 
 async def command(
@@ -115,13 +113,12 @@ def outcome(
     said: Mapping[str, Any],
 ) -> Outcome:
     """`seen_ns`: int64[subscriber, event]; `said`: what the subscribers' process says of them."""
-    kinds, lost, whole = np.array(said["kinds"]), said["lost"], said["whole"]
-    count = len(answered_ns)
+    kinds, count = np.array(said["kinds"]), len(answered_ns)
     if seen_ns.shape[1] < count:
         raise ServiceError(f"{seen_ns.shape[1]} of {count} events were seen")
     delays_s = np.maximum(seen_ns[:, :count] - answered_ns, 0) / 1e9
     by_kind = {kind: delays_s[kinds == kind].ravel() for kind in dict.fromkeys(said["kinds"])}
-    return Outcome(crowd, took_s, by_kind, lost, len(kinds) - whole)
+    return Outcome(crowd, took_s, by_kind, said["short"])
 
 
 async def measure(quick: bool) -> list[Table]:
@@ -151,7 +148,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
             *percentiles_ms(delays.tolist()),
             AIM,
             percentiles_ms(found.answers_s)[1],
-            str(found.lost + found.incomplete),
+            str(found.short),
         )
         for found in outcomes
         for kind, delays in found.delays_s.items()

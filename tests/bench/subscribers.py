@@ -5,17 +5,16 @@
 
 Reads the token from the first line of its input; prints a line when all of them follow. At the end
 of its input it writes the moments, by `time.monotonic_ns()`, as int64[subscriber, event], a row for
-each who still follows, and prints what became of them.
+each who saw everything, and prints how many did not.
 """
 
 import argparse
-import asyncio
 import json
+import select
 import socket
 import sys
-from collections.abc import Callable
+import time
 from pathlib import Path
-from time import monotonic_ns
 
 import numpy as np
 
@@ -24,64 +23,76 @@ HUB = "/attendantservice/hubs/recording"
 UCC = "System"
 MARKS = {"native": (b'"recording.paused"', b'"recording.resumed"'), "signalr": (b"StateAction",)}
 """What is in an event that counts, by kind of subscriber."""
+PING = b'{"type":6}\x1e'
 PING_S = 10.0
 DEAF_BYTES = 4096
 """SO_RCVBUF of who never reads."""
 
 
-class Subscriber(asyncio.Protocol):
-    """One WebSocket (RFC 6455) and what came over it."""
+class Subscriber:
+    """One WebSocket (RFC 6455) and what came over it.
 
-    def __init__(self, kind: str, path: str, token: str) -> None:
-        self._marks = MARKS[kind]
-        self._head = (
-            f"GET {path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-            f"Authorization: Bearer {token}\r\n\r\n"
-        ).encode()
-        self._rest = b""
-        self.seen_ns: list[int] = []
+    While it follows it only keeps what comes and when: taking it apart would delay the others.
+    """
+
+    def __init__(self, kind: str, address: tuple[str, int], token: str, *, is_deaf: bool) -> None:
+        """Raises OSError, RuntimeError if it may not follow."""
+        self.kind = kind
+        self.is_deaf = is_deaf
         self.is_lost = False
-        self.opened = asyncio.get_running_loop().create_future()
-        self._transport: asyncio.Transport | None = None
+        self.chunks: list[tuple[int, bytes]] = []
+        self.socket = socket.create_connection(address)
+        if is_deaf:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DEAF_BYTES)
+        path = EVENTS if kind == "native" else HUB
+        self._open(path, token)
+        if kind == "signalr":
+            call = b'{"type":1,"target":"Subscribe","arguments":["%b"]}\x1e' % UCC.encode()
+            self.say(b'{"protocol":"json","version":1}\x1e', call)
+        self.socket.setblocking(False)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for the WebSocket."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._head)
-
-    def data_received(self, data: bytes) -> None:
-        """Take frames apart, as far as they have come."""
-        now = monotonic_ns()
-        self._rest += data
-        if not self.opened.done():
-            head, end, self._rest = self._rest.partition(b"\r\n\r\n")
-            if not end:
-                self._rest = head
-                return
-            self.opened.set_result(head.startswith(b"HTTP/1.1 101 "))
-        while (frame := first_frame(self._rest)) is not None:
-            text, self._rest = frame
-            if any(mark in text for mark in self._marks):
-                self.seen_ns.append(now)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Dropped, or over."""
-        self.is_lost = True
+    def _open(self, path: str, token: str) -> None:
+        self.socket.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+            f"Authorization: Bearer {token}\r\n\r\n".encode()
+        )
+        head = b""
+        while b"\r\n\r\n" not in head:
+            if not (data := self.socket.recv(4096)):
+                raise RuntimeError(f"{path}: closed")
+            head += data
+        if not head.startswith(b"HTTP/1.1 101 "):
+            raise RuntimeError(f"{path}: no WebSocket: {head[:40]!r}")
+        self.chunks.append((0, head.partition(b"\r\n\r\n")[2]))
 
     def say(self, *texts: bytes) -> None:
         """Send text messages, masked with zeros as a client must mask."""
-        if self._transport and not self._transport.is_closing():
-            frames = (bytes((0x81, 0x80 | len(text))) + bytes(4) + text for text in texts)
-            self._transport.write(b"".join(frames))
+        frames = (bytes((0x81, 0x80 | len(text))) + bytes(4) + text for text in texts)
+        try:
+            self.socket.send(b"".join(frames))
+        except OSError:
+            self.is_lost = True
 
-    def turn_deaf(self) -> None:
-        """Read nothing any more."""
-        assert self._transport
-        below = self._transport.get_extra_info("socket")
-        below.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DEAF_BYTES)
-        self._transport.pause_reading()
+    def read(self) -> None:
+        """Keep what has come."""
+        try:
+            data = self.socket.recv(65_536)
+        except OSError:
+            data = b""
+        self.chunks.append((time.monotonic_ns(), data))
+        self.is_lost = self.is_lost or not data
+
+    def seen_ns(self) -> list[int]:
+        """When each event that counts was whole."""
+        seen, rest = [], b""
+        for at_ns, data in self.chunks:
+            rest += data
+            while (frame := first_frame(rest)) is not None:
+                text, rest = frame
+                if any(mark in text for mark in MARKS[self.kind]):
+                    seen.append(at_ns)
+        return seen
 
 
 def first_frame(data: bytes) -> tuple[bytes, bytes] | None:
@@ -98,60 +109,40 @@ def first_frame(data: bytes) -> tuple[bytes, bytes] | None:
     return data[start : start + size], data[start + size :]
 
 
-async def subscribed(kind: str, host: str, port: int, token: str) -> Subscriber:
-    """Somebody who follows. Raises RuntimeError if they may not."""
-    path = EVENTS if kind == "native" else HUB
-    make: Callable[[], Subscriber] = lambda: Subscriber(kind, path, token)  # noqa: E731
-    _, found = await asyncio.get_running_loop().create_connection(make, host, port)
-    if not await found.opened:
-        raise RuntimeError(f"{path}: no WebSocket")
-    if kind == "signalr":
-        found.say(
-            b'{"protocol":"json","version":1}\x1e',
-            b'{"type":1,"target":"Subscribe","arguments":["%b"]}\x1e' % UCC.encode(),
-        )
-    return found
-
-
-async def follow(options: argparse.Namespace) -> None:
+def follow(everybody: list[Subscriber]) -> None:
     """Until the end of standard input."""
-    token = sys.stdin.readline().strip()
-    host, port = options.url.removeprefix("http://").rsplit(":", 1)
-    kinds = ["native"] * options.native + ["signalr"] * options.signalr
-    everybody = [await subscribed(kind, host, int(port), token) for kind in kinds]
-    deaf = everybody[:: len(kinds) // options.deaf][: options.deaf] if options.deaf else []
-    for each in deaf:
-        each.turn_deaf()
-    print("follow", flush=True)
-    over = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(sys.stdin, over.set)
-    while not over.is_set():
-        for each, kind in zip(everybody, kinds, strict=True):
-            if kind == "signalr":
-                each.say(b'{"type":6}\x1e')
-        try:
-            await asyncio.wait_for(over.wait(), PING_S)
-        except TimeoutError:
-            continue
-    write(options.out, everybody, deaf, kinds)
+    poll, by_number = select.epoll(), {each.socket.fileno(): each for each in everybody}
+    for each in everybody:
+        if not each.is_deaf:
+            poll.register(each.socket, select.EPOLLIN)
+    poll.register(sys.stdin, select.EPOLLIN)
+    ping_at = time.monotonic() + PING_S
+    while True:
+        for number, _ in poll.poll(1.0):
+            if number == sys.stdin.fileno():
+                return
+            reader = by_number[number]
+            reader.read()
+            if reader.is_lost:
+                poll.unregister(number)
+        if time.monotonic() >= ping_at:
+            ping_at += PING_S
+            for each in everybody:
+                if each.kind == "signalr":
+                    each.say(PING)
 
 
-def write(out: Path, everybody: list[Subscriber], deaf: list[Subscriber], kinds: list[str]) -> None:
-    """What was seen by those who read to the end, and how many did."""
-    readers = [
-        (each, kind)
-        for each, kind in zip(everybody, kinds, strict=True)
-        if each not in deaf and not each.is_lost
+def report(out: Path, everybody: list[Subscriber]) -> None:
+    """What was seen by those who read to the end, and how many saw everything."""
+    readers = [each for each in everybody if not (each.is_deaf or each.is_lost)]
+    seen_ns = [each.seen_ns() for each in readers]
+    events = max(map(len, seen_ns), default=0)
+    whole = [
+        (each.kind, row) for each, row in zip(readers, seen_ns, strict=True) if len(row) == events
     ]
-    events = min((len(each.seen_ns) for each, _ in readers), default=0)
-    np.save(out, np.array([each.seen_ns[:events] for each, _ in readers], np.int64))
-    said = {
-        "kinds": [kind for _, kind in readers],
-        "lost": len(everybody) - len(deaf) - len(readers),
-        "whole": sum(len(each.seen_ns) == events for each, _ in readers),
-    }
-    print(json.dumps(said), flush=True)
+    np.save(out, np.array([row for _, row in whole], np.int64))
+    short = sum(not each.is_deaf for each in everybody) - len(whole)
+    print(json.dumps({"kinds": [kind for kind, _ in whole], "short": short}), flush=True)
 
 
 def main() -> None:
@@ -161,7 +152,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     for name in ("--native", "--signalr", "--deaf"):
         parser.add_argument(name, type=int, default=0)
-    asyncio.run(follow(parser.parse_args()))
+    options = parser.parse_args()
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as unbuffered:
+        token = unbuffered.readline().decode().strip()
+    host, port = options.url.removeprefix("http://").rsplit(":", 1)
+    kinds = ["native"] * options.native + ["signalr"] * options.signalr
+    step = len(kinds) // options.deaf if options.deaf else len(kinds) + 1
+    everybody = [
+        Subscriber(kind, (host, int(port)), token, is_deaf=number % step == step - 1)
+        for number, kind in enumerate(kinds)
+    ]
+    print("follow", flush=True)
+    follow(everybody)
+    report(options.out, everybody)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,11 @@ def test_delays_are_counted_from_the_answer() -> None:
     ms = 1_000_000
     answered = np.array([100 * ms, 200 * ms])
     seen = np.array([[110, 190, 300], [120, 220, 300], [130, 230, 300]]) * ms
-    said = {"kinds": ["native", "native", "signalr"], "lost": 1, "whole": 2}
+    said = {"kinds": ["native", "native", "signalr"], "short": 2}
     found = outcome(CROWD, [0.5, 0.5], answered, seen, said)
     assert found.delays_s["native"].tolist() == pytest.approx([0.01, 0, 0.02, 0.02])
     assert found.delays_s["signalr"].tolist() == pytest.approx([0.03, 0.03])
-    assert (found.lost, found.incomplete) == (1, 1)
+    assert found.short == 2
     assert table([found]).rows == (
         ("3", "native", "4", "15.00 ms", "20.00 ms", "50 ms", "500.00 ms", "2"),
         ("3", "SignalR", "2", "30.00 ms", "30.00 ms", "50 ms", "500.00 ms", "2"),
@@ -38,6 +38,6 @@ def test_delays_are_counted_from_the_answer() -> None:
 
 
 def test_an_event_that_nobody_saw_is_an_error() -> None:
-    said = {"kinds": ["native"], "lost": 0, "whole": 1}
+    said = {"kinds": ["native"], "short": 0}
     with pytest.raises(ServiceError, match="1 of 2 events were seen"):
         outcome(CROWD, [0.1], np.array([1, 2]), np.array([[1]]), said)

@@ -49,7 +49,7 @@ class PlatformList(Struct, frozen=True):
     items: list[Platform]
 
 
-async def find_platforms(call: Call[Nothing]) -> PlatformList:
+async def get_platform_states(call: Call[Nothing]) -> PlatformList:
     """What is known now; nobody is asked."""
     for_all_accounts(call.actor)
     return PlatformList([_platform(view) for view in call.services.platforms.view()])
@@ -89,10 +89,11 @@ ROUTES: tuple[Route[Any], ...] = (
         "GET",
         f"{wire.PREFIX}/platforms",
         "operator",
-        find_platforms,
+        get_platform_states,
         Nothing,
         PlatformList,
         "List recording platforms and whether they answer",
+        name="find_platform_states",
     ),
 )
 """Operations about recording platforms."""

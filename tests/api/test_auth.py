@@ -20,7 +20,7 @@ from config.schema import Users as Rules
 from siprec.session import RIGHTS, Actor
 from storage.database import Database
 from storage.directory import Directory
-from storage.entries import Account, Route, User
+from storage.entries import SYSTEM_ACCOUNT, Account, Route, User
 from storage.keys import ApiKeys
 from storage.users import LoginRefused, Users
 from tests.api.node import ROLES, Node
@@ -373,12 +373,16 @@ PEOPLE = {
 NEEDED = {
     "POST /srs/v1/sessions/{session_id}/{action}": {"control"},
     "POST /srs/v1/events/raise": {"control"},
+    "GET /srs/v1/playback": {"playback"},
+    "GET /srs/v1/playback/audio": {"playback"},
     "GET /srs/v1/recordings/{recording_id}/media": {"playback", "download"},
     "GET /srs/v1/recordings/{recording_id}/peaks": {"playback", "download"},
     "POST /srs/v1/recordings/{recording_id}": {"edit"},
     "DELETE /srs/v1/recordings/{recording_id}": {"delete"},
 }
 """Permissions one of which a route needs; those not named here need none."""
+SYSTEM_ONLY = {"GET /srs/v1/platforms", "GET /metrics"}
+"""What is for the System account."""
 UNTOUCHED = {200, 204, 400, 404, 405, 409, 415, 426}
 """What a request that is let in and finds nothing may be answered."""
 
@@ -424,6 +428,8 @@ def _expected(route: Any, actor: Actor | None) -> set[int]:
         return {401, 429}
     needed = NEEDED.get(f"{route.method} {route.path}", actor.rights)
     may = RANK[actor.role] >= RANK[route.role] and (not needed or needed & actor.rights)
+    if f"{route.method} {route.path}" in SYSTEM_ONLY:
+        may = may and actor.account == SYSTEM_ACCOUNT
     return UNTOUCHED if may else {403}
 
 

@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from config.schema import Route as Defaults
 from siprec.policy import admit, decide, drawn, pattern, sides
@@ -232,5 +233,6 @@ def test_a_route_bars_some_of_its_calls(
 def test_a_route_says_otherwise_than_its_account(
     name: str, of_account: bool, of_route: bool | None, holds: bool
 ) -> None:
-    decision = decided(Route(7, 100, **{name: of_route}), **{name: of_account})
+    settings: dict[str, Any] = {name: of_account}
+    decision = decided(structs.replace(Route(7, 100), **{name: of_route}), **settings)
     assert getattr(decision, name) is holds

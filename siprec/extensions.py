@@ -71,7 +71,7 @@ def _version(element: etree._Element) -> str:
     """What a container states as its version; nothing of other elements."""
     if _split(element.tag)[1] not in CONTAINERS:
         return ""
-    stated = (value for name, value in element.items() if _split(name)[1] in _VERSIONS)
+    stated = (str(value) for name, value in element.items() if _split(str(name))[1] in _VERSIONS)
     return next(stated, "").strip()
 
 

@@ -39,6 +39,13 @@ def found(inner: str, excess: bool = False) -> list[tuple[str, tuple[str, ...]]]
         ('<a:x>1</a:x><a:x xmlns:a="urn:example:b">2</a:x>', [("a:x", ("1", "2"))]),
         ("<a:x/><a:y> </a:y><a:z></a:z>", []),
         ('<a:x id="7" type="t"/>', []),
+        ('<a:x version="7"><a:y>1</a:y></a:x>', [("a:y", ("1",))]),
+        (
+            '<b:callData version=" 3.0 "><a:y>1</a:y></b:callData>',
+            [("schemaVersion", ("3.0",)), ("a:y", ("1",))],
+        ),
+        ('<callData a:schemaVersion="1"><a:y/></callData>', [("schemaVersion", ("1",))]),
+        ('<callData version=""><a:y/></callData>', []),
         ('<a:x id="7">1</a:x>', [("a:x", ("1",))]),
         ("<a:x>mix<b:y><b:z>1</b:z>ed</b:y><c>2</c></a:x>", [("b:z", ("1",)), ("c", ("2",))]),
         ("<a:data><value>1</value><value>2</value></a:data>", [("value", ("1", "2"))]),

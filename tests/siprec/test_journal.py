@@ -8,6 +8,7 @@ import pytest
 
 from media.spec import MediaUnavailable
 from siprec import journal as module
+from siprec.control import MEDIA
 from siprec.feed import FeedEvent
 from siprec.journal import FEED, OCCURRENCES
 from siprec.occurrence import ENDED, PAUSED, RESUMED, STARTED, Occurrence
@@ -34,9 +35,9 @@ def told(heard: list[Occurrence]) -> list[tuple[str, str]]:
     return [(occurrence.event, occurrence.result) for occurrence in heard]
 
 
-def test_every_action_is_announced_and_told_except_a_mark() -> None:
+def test_every_action_is_announced_and_told_except_what_is_only_said_of_a_call() -> None:
     assert set(FEED) == set(Action)
-    assert set(OCCURRENCES) == set(Action) - {Action.MARK}
+    assert set(OCCURRENCES) == MEDIA
 
 
 async def test_a_call_from_begin_to_end_is_told(node: Node) -> None:

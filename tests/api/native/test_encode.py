@@ -11,7 +11,15 @@ from msgspec import UNSET
 from api.native import encode, wire
 from media.spec import StreamPort, StreamSpec
 from siprec.feed import FeedEvent
-from siprec.session import Decision, Identity, LiveSession, NegotiatedStream, ReceptionView, State
+from siprec.session import (
+    Decision,
+    Identity,
+    LiveSession,
+    NegotiatedStream,
+    ReceptionView,
+    Sides,
+    State,
+)
 from storage import records
 
 AT = datetime(2026, 11, 22, 14, 5, 6, 789_654, UTC)
@@ -55,6 +63,10 @@ def test_a_live_session() -> None:
         to_aor="sip:c@d",
         identity=Identity("a", "c", "u", "e", "core"),
         decision=Decision(100, 7, "on_demand", prebuffer_ms=5000),
+        sides=Sides("ann@shop.example", "outgoing", "a", "c"),
+        marking="mark",
+        saving="discard",
+        platform="Call Rec 1",
     )
     seen = {"st1": ReceptionView(9, 2, 1, 0.12345, True)}
     assert msgspec.to_builtins(encode.session(live, seen, AT + timedelta(seconds=3))) == {
@@ -70,6 +82,12 @@ def test_a_live_session() -> None:
         "realm": "core",
         "prebuffer_ms": 5000,
         "state": "paused",
+        "marking": "mark",
+        "saving": "discard",
+        "discards": True,
+        "owner": "ann@shop.example",
+        "direction": "outgoing",
+        "platform": "Call Rec 1",
         "recording_id": "r1",
         "started_at": "2026-11-22T14:05:07.789Z",
         "duration_ms": 1000,

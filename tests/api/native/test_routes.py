@@ -31,6 +31,8 @@ LEAST_ROLE = {
     ("GET", "/srs/v1/recordings/{recording_id}"): "operator",
     ("GET", "/srs/v1/recordings/{recording_id}/media"): "operator",
     ("GET", "/srs/v1/recordings/{recording_id}/peaks"): "operator",
+    ("GET", "/srs/v1/playback"): "operator",
+    ("GET", "/srs/v1/playback/audio"): "operator",
     ("POST", "/srs/v1/recordings/{recording_id}"): "operator",
     ("DELETE", "/srs/v1/recordings/{recording_id}"): "operator",
     ("GET", "/srs/v1/notifications"): "admin",

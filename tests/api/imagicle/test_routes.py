@@ -164,3 +164,17 @@ async def test_guessing_passwords_ends_with_429(idle_desk: Desk) -> None:
             assert int(said.headers["Retry-After"]) > 0
             return
     pytest.fail("it never ended")
+
+
+async def test_an_upload_needs_the_highest_level(idle_desk: Desk) -> None:
+    for who, status, body in (
+        ("ann@shop.example", 403, None),
+        ("none@shop.example", 403, None),
+        (
+            "lead@shop.example",
+            400,
+            {"reason": 0, "message": "The body must be multipart/form-data"},
+        ),
+    ):
+        said = await idle_desk.ask("POST", STORED, who, body=b"x")
+        assert said.short == (status, body), who

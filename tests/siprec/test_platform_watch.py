@@ -267,7 +267,7 @@ async def test_a_name_server_that_hangs_costs_nobody_else_anything(alone: Platfo
 async def test_only_so_many_are_asked_at_once(alone: PlatformWatch) -> None:
     async with peer(lambda data: []) as there:
         more = platform_watch.AT_ONCE + 4
-        asked = [alone.look(platform(there.port), 0.3) for _ in range(more)]
+        asked = [alone.look(platform(there.port), 0.8) for _ in range(more)]
         looks = asyncio.gather(*asked)
         while len(there.heard) < platform_watch.AT_ONCE:
             await asyncio.sleep(0.01)

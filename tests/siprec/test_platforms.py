@@ -135,9 +135,7 @@ def test_another_number_of_streams_is_flagged(
 
 
 FIRST = 'version="1.0"'
-BROAD = (
-    '<broadWorksRecordingMetadata xmlns="urn:x" {}><userID>u</userID></broadWorksRecordingMetadata>'
-)
+DATA = '<x:callData xmlns:x="urn:x" {}><userID>u</userID></x:callData>'
 
 
 @pytest.mark.parametrize(
@@ -145,13 +143,13 @@ BROAD = (
     [
         ("", False),
         (SESSION.format(""), False),
-        (SESSION.format(BROAD.format('version="3.0"')), False),
-        (SESSION.format(BROAD.format('version="1.0"')), True),
-        (SESSION.format(BROAD.format('schemaVersion="2.0"')), True),
-        (SESSION.format(BROAD.format('schemaVersion=" 3.0 "')), False),
-        (SESSION.format(BROAD.format("")), False),
+        (SESSION.format(DATA.format('version="3.0"')), False),
+        (SESSION.format(DATA.format('version="1.0"')), True),
+        (SESSION.format(DATA.format('schemaVersion="2.0"')), True),
+        (SESSION.format(DATA.format('schemaVersion=" 3.0 "')), False),
+        (SESSION.format(DATA.format("")), False),
         (
-            SESSION.format("") + f"<extensiondata>{BROAD.format(FIRST)}</extensiondata>",
+            SESSION.format("") + f"<extensiondata>{DATA.format(FIRST)}</extensiondata>",
             True,
         ),
         (SESSION.format('<x:y xmlns:x="urn:x" version="1.0"><x:z>1</x:z></x:y>'), False),

@@ -114,8 +114,9 @@ def outcome(
 ) -> Outcome:
     """`seen_ns`: int64[subscriber, event]; `said`: what the subscribers' process says of them."""
     kinds, count = np.array(said["kinds"]), len(answered_ns)
-    if seen_ns.shape[1] < count:
-        raise ServiceError(f"{seen_ns.shape[1]} of {count} events were seen")
+    seen = seen_ns.shape[1] if seen_ns.ndim == 2 else 0
+    if seen < count:
+        raise ServiceError(f"{seen} of {count} events were seen")
     delays_s = np.maximum(seen_ns[:, :count] - answered_ns, 0) / 1e9
     by_kind = {kind: delays_s[kinds == kind].ravel() for kind in dict.fromkeys(said["kinds"])}
     return Outcome(crowd, took_s, by_kind, said["short"])

@@ -25,6 +25,8 @@ MARKS = {"native": (b'"recording.paused"', b'"recording.resumed"'), "signalr": (
 """What is in an event that counts, by kind of subscriber."""
 PING = b'{"type":6}\x1e'
 PING_S = 10.0
+WS_PING, WS_PONG = b"\x89\x00", b"\x8a\x80" + bytes(4)
+"""Frames without a payload; no text has the bytes of the first."""
 DEAF_BYTES = 4096
 """SO_RCVBUF of who never reads."""
 
@@ -68,7 +70,9 @@ class Subscriber:
 
     def say(self, *texts: bytes) -> None:
         """Send text messages, masked with zeros as a client must mask."""
-        frames = (bytes((0x81, 0x80 | len(text))) + bytes(4) + text for text in texts)
+        self._send(*(bytes((0x81, 0x80 | len(text))) + bytes(4) + text for text in texts))
+
+    def _send(self, *frames: bytes) -> None:
         try:
             self.socket.send(b"".join(frames))
         except OSError:
@@ -82,6 +86,8 @@ class Subscriber:
             data = b""
         self.chunks.append((time.monotonic_ns(), data))
         self.is_lost = self.is_lost or not data
+        if WS_PING in data:
+            self._send(WS_PONG)
 
     def seen_ns(self) -> list[int]:
         """When each event that counts was whole."""

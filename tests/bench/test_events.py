@@ -38,6 +38,7 @@ def test_delays_are_counted_from_the_answer() -> None:
 
 
 def test_an_event_that_nobody_saw_is_an_error() -> None:
-    said = {"kinds": ["native"], "short": 0}
-    with pytest.raises(ServiceError, match="1 of 2 events were seen"):
-        outcome(CROWD, [0.1], np.array([1, 2]), np.array([[1]]), said)
+    for seen, kinds in ((np.array([[1]]), ["native"]), (np.array([]), [])):
+        said = {"kinds": kinds, "short": 0}
+        with pytest.raises(ServiceError, match=f"{len(kinds)} of 2 events were seen"):
+            outcome(CROWD, [0.1], np.array([1, 2]), seen, said)

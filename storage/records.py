@@ -266,6 +266,11 @@ class Recording:
         return self.status not in {"recording", "processing"}
 
     @property
+    def is_to_go(self) -> bool:
+        """It is being deleted, or will be once its call has ended."""
+        return self.deleting or self.discard
+
+    @property
     def has_video(self) -> bool:
         """There is a video file."""
         return any(file.kind == "video" for file in self.supplemental_files)

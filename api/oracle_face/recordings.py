@@ -277,7 +277,7 @@ def check_renaming(rows: Sequence[Recording]) -> None:
     """Raises Refusal if a recording cannot be given another name now."""
     if any(row.status == "recording" for row in rows):
         raise Refusal(codes.STILL_RECORDING)
-    if any(row.deleting for row in rows):
+    if any(row.is_to_go for row in rows):
         raise Refusal(codes.BEING_DELETED)
     if len(rows) > 1:
         raise Refusal(codes.FAILURE, "Cannot rename a recording of several segments")

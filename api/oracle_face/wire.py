@@ -110,7 +110,7 @@ def recording(shown: Shown) -> Tree:
         sensitive=int(row.sensitive),
         neverExpire=row.never_expire or None,
         pauseLength=row.paused_ms,
-        deleteFlag=row.deleting,
+        deleteFlag=row.is_to_go,
         location=2 if archived else 1,
         previousFilename=shown.name_before or row.previous_filename or None,
         archiverAction=_archiver_action(shown),
@@ -163,7 +163,7 @@ def _remarks(row: Recording) -> str:
 def _archiver_action(shown: Shown) -> int:
     """1: it will be deleted; 2: it is renamed, or will be once its files are made."""
     row = shown.row
-    if row.deleting:
+    if row.is_to_go:
         return 1
     return 2 if shown.is_renamed or (row.previous_filename and not row.is_finished) else 0
 
@@ -317,7 +317,7 @@ def conversation(rows: Sequence[Shown]) -> Tree:
         startTime=time(first.started_at),
         route=first.route,
         sensitive=int(any(shown.row.sensitive for shown in rows)),
-        deleteFlag=all(shown.row.deleting for shown in rows),
+        deleteFlag=all(shown.row.is_to_go for shown in rows),
         isrUcid=first.ucid or None,
         ingressCallId=first.call_id or None,
         egressCallId=first.egress_call_id or None,

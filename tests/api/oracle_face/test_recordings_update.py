@@ -261,8 +261,9 @@ async def test_what_cannot_get_another_name(desk: Desk) -> None:
     said = await change(desk, filename="x.wav", agentId="7")
     assert said.answer == (21, "Cannot change name of file while recording is in progress")
     assert (live.recording.filename, live.recording.agent_id) == ("8675309-U1.wav", "")
-    await desk.stored(2, deleting=True)
-    said = await change(desk, "U2", filename="x.wav", agentId="7")
-    assert said.answer == (22, "Cannot rename a file that is set to be deleted")
-    ((row,),) = [await rows(desk, 2)]
-    assert (row.filename, row.agent_id) == ("r2.wav", "")
+    for number, flag in ((2, "deleting"), (3, "discard")):
+        await desk.stored(number, **{flag: True})
+        said = await change(desk, f"U{number}", filename="x.wav", agentId="7")
+        assert said.answer == (22, "Cannot rename a file that is set to be deleted")
+        ((row,),) = [await rows(desk, number)]
+        assert (row.filename, row.agent_id) == (f"r{number}.wav", "")

@@ -538,9 +538,13 @@ def test_a_call_and_its_segments() -> None:
     assert _sent(wire.result(0, codes.ACK, recording=conversation)) == (CALL_XML, CALL_JSON)
 
 
-def test_a_call_is_deleted_once_all_of_it_is() -> None:
-    shown = [Shown(replace(each.row, deleting=True)) for each in _segments()]
+@pytest.mark.parametrize("flag", ["deleting", "discard"])
+def test_a_call_is_deleted_once_all_of_it_is(flag: str) -> None:
+    marked: dict[str, Any] = {flag: True}
+    shown = [Shown(replace(each.row, **marked)) for each in _segments()]
     assert wire.conversation(shown)["deleteFlag"] is True
+    alone = wire.recording(shown[0])
+    assert (alone["deleteFlag"], alone["archiverAction"]) == (True, 1)
 
 
 def test_a_segment_alone() -> None:

@@ -29,6 +29,14 @@ def is_relayed(headers: Mapping[str, str]) -> bool:
     return any(name in headers for name in RELAYED)
 
 
+def is_foreign(headers: Mapping[str, str]) -> bool:
+    """Whether a browser sends the request for a web page of another origin (W3C Fetch Metadata).
+
+    It adds the password of HTTP Basic that it keeps, without asking anybody.
+    """
+    return headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}
+
+
 def client(peer: str, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
     """The address a request comes from.
 

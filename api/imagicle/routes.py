@@ -18,6 +18,7 @@ from api.imagicle.live import Live
 from api.imagicle.recordings import Recordings
 from api.imagicle.upload import Uploads
 from api.problem import ApiError
+from api.remote import is_foreign
 from api.typed import ACTOR
 from siprec.session import (
     ControlFailed,
@@ -79,6 +80,8 @@ class Door:
 
     async def _carry_out(self, request: web.Request) -> web.StreamResponse:
         methods, named = self._methods(request.match_info["tail"])
+        if request.method == "POST" and is_foreign(request.headers):
+            raise Refusal(HTTPStatus.FORBIDDEN)  # other methods a browser asks about first
         authorization = request.headers.getall("Authorization", [])
         user = await self._basic.admit(authorization, request.remote or "", REALM)
         actor = actor_of(user)

@@ -3,10 +3,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from api.remote import client, is_relayed, is_within, networks
+from api.remote import client, is_foreign, is_relayed, is_within, networks
 
 PROXIES = networks(["10.1.0.0/16", "2001:db8:1::/48", "127.0.0.1"])
 PEER = "10.1.0.5"
+
+
+@pytest.mark.parametrize(
+    ("site", "foreign"),
+    [
+        (None, False),
+        ("none", False),
+        ("same-origin", False),
+        ("same-site", True),
+        ("cross-site", True),
+        ("", True),
+    ],
+)
+def test_browsers_say_for_whose_pages_they_ask(site: str | None, foreign: bool) -> None:
+    headers = CIMultiDict({} if site is None else {"sec-fetch-site": site})
+    assert is_foreign(headers) is foreign
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.7", "2001:db8:2::1", "10.2.0.1", "", "somebody"])

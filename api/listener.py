@@ -29,7 +29,7 @@ HEADERS = {
 }
 """On every answer."""
 
-_SECRET = re.compile(r"((?:token|ticket|password)(?:=|%3D))[^/&;]*", re.IGNORECASE)
+_SECRET = re.compile(r"((?:token|ticket|password|sessionid)(?:=|%3D))[^/&;]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

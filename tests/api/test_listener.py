@@ -82,6 +82,7 @@ class Request:
         ("/Face/login", "/Face/login"),
         ("/Face/details&token=7653a545", "/Face/details&token=***"),
         ("/a%26Token%3D7653a545/b", "/a%26Token%3D***/b"),
+        ("/a;jsessionid=7653A545;b", "/a;jsessionid=***;b"),
     ],
 )
 def test_secrets_in_a_path_are_not_shown(path: str, shown: str) -> None:

@@ -188,9 +188,12 @@ class Market:
         """Requests come from this loopback address, where nobody has failed to log in yet."""
         usual, jar = self.http, aiohttp.DummyCookieJar()
         connector = aiohttp.TCPConnector(local_addr=(address, 0))
-        async with aiohttp.ClientSession(cookie_jar=jar, connector=connector) as self.http:
-            yield
-        self.http = usual
+        async with aiohttp.ClientSession(cookie_jar=jar, connector=connector) as http:
+            self.http = http
+            try:
+                yield
+            finally:
+                self.http = usual
 
     async def holdings(self) -> Any:
         """All that is kept, to be compared."""

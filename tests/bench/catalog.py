@@ -88,7 +88,11 @@ def call(n: int) -> Recording:
         egress_call_id=f"{random.getrandbits(64):x}@egress",
         realm=realm.values[0],
         third_party_id=f"screen-{n}" if n % 100 == 2 else "",
-        agent_id=f"agent{random.randrange(2000)}",
+        agent_id=(agent := f"agent{random.randrange(2000)}"),
+        owner=f"{agent}@pbx.example",
+        local_party=dnis if n % 3 else ani,
+        remote_party=ani if n % 3 else dnis,
+        direction="incoming" if n % 3 else "outgoing",
         custom={"outcome": "sold" if busy else "none", "customer": f"c{random.randrange(500_000)}"},
         siprec_sessions=(
             SiprecSession(f"{n:022x}==", at, (Extension("apkt:ucid", (ucid,)), realm)),
@@ -137,6 +141,8 @@ def searches(rows: int) -> dict[str, list[RecordingQuery]]:
         ],
         "third_party_id": [RecordingQuery(third_party_id=f"screen-{n}02") for n in range(SEARCHES)],
         "agent_id": each("agent_id"),
+        "owner": each("owner"),
+        "remote_party": each("remote_party"),
         "aor": [RecordingQuery(aor=one.from_aor) for one in some],
         "custom": [RecordingQuery(custom={"customer": one.custom["customer"]}) for one in some],
         "extensions": [RecordingQuery(extensions={"apkt:ucid": one.ucid}) for one in some],
@@ -161,6 +167,11 @@ def searches(rows: int) -> dict[str, list[RecordingQuery]]:
         "audio_only": RecordingQuery(audio_only=True),
         "audio_only, no": RecordingQuery(audio_only=False),
         "oldest first": RecordingQuery(oldest_first=True),
+        "local_party": RecordingQuery(local_party="8675309"),
+        "direction": RecordingQuery(direction="outgoing"),
+        "several states": RecordingQuery(statuses=frozenset({"complete", "partial"})),
+        "remote party contains": RecordingQuery(remote_party_contains="4930"),
+        "page 10 by offset": RecordingQuery(offset=9 * PAGE),
         "account of few, dnis": RecordingQuery(accounts=frozenset({5}), dnis="8675309"),
         "account, dnis": RecordingQuery(accounts=frozenset({2}), dnis="8675309"),
         "account, custom": RecordingQuery(accounts=frozenset({3}), custom={"outcome": "sold"}),
@@ -252,6 +263,10 @@ async def _questions(catalog: Catalog, rows: int) -> list[tuple[str, list[float]
     name = call(rows // 2).filename
     asked: dict[str, Callable[[], Awaitable[object]]] = {
         "count": catalog.count,
+        "count of a direction": lambda: catalog.count_of(RecordingQuery(direction="outgoing")),
+        "count of what contains": lambda: catalog.count_of(
+            RecordingQuery(remote_party_contains="12345")
+        ),
         "owners": catalog.owners,
         "unfinished": lambda: catalog.unfinished(1),
         "deleting": lambda: catalog.deleting(1),

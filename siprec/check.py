@@ -8,13 +8,15 @@ import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
+from msgspec import structs
 
 from config.certificate import RENEW_BEFORE, Loaded, kept, read
+from config.dialects import AnywhereNow
 from config.schema import SELF_SIGNED, Config, ConfigError
 from siprec.platform_watch import Look, PlatformWatch
 from siprec.sip.routing import DEFAULT_PORT, host_port
@@ -51,13 +53,18 @@ async def check(config: Config) -> int:
     """Print one line per check; returns 0 if the server would work, else 1."""
     checks: list[tuple[str, Callable[[], str]]] = [
         *((f"SIP {url}", partial(_listener, url)) for url in config.sip.listen),
-        (f"API {config.api.listen}", lambda: _bind(socket.SOCK_STREAM, config.api.listen)),
+        *(
+            (f"{name} {address}", partial(_bind, socket.SOCK_STREAM, address))
+            for name, address in _listeners(config).items()
+        ),
         ("API encryption", lambda: _encryption(config, datetime.now(UTC))),
         ("RTP ports", lambda: _rtp(config)),
         ("open files", lambda: _open_files(config)),
         ("spool", lambda: _folder(Path(config.storage.spool))),
         ("recordings", lambda: _folder(Path(config.storage.recordings.removeprefix("file://")))),
     ]
+    if config.api.dialects.anywherenow:
+        checks.append(("AnywhereNow", lambda: _open_to(config.api.anywherenow)))
     results = [_report(name, probe) for name, probe in checks]
     results.append(await _database(config))
     if config.api.dialects.face and results[-1]:
@@ -65,6 +72,22 @@ async def check(config: Config) -> int:
     if results[-1]:
         await _platforms(config)
     return 0 if all(results) else 1
+
+
+def _listeners(config: Config) -> dict[str, str]:
+    """Where HTTP is answered, by whose interface it is."""
+    own = {name: getattr(config.api, name).listen for name in structs.asdict(config.api.dialects)}
+    on = {name: own[name] for name in own if getattr(config.api.dialects, name) and own[name]}
+    return {"API": config.api.listen} | on
+
+
+def _open_to(section: AnywhereNow) -> str:
+    """Whose commands AnywhereNow's interface takes without a token."""
+    if section.auth == "bearer":
+        return "nobody gets in without a token"
+    if all(ip_network(text).is_loopback for text in section.allow):
+        return "programs on this machine need no token"
+    raise Caution(f"whoever is in {', '.join(section.allow)} controls all calls without a token")
 
 
 def _report(name: str, probe: Callable[[], str]) -> bool:
@@ -118,8 +141,8 @@ def _encryption(config: Config, now: datetime) -> str:
 
 
 def _in_clear(config: Config) -> str:
-    host = urlsplit(f"//{config.api.listen}").hostname or ""
-    if host == "localhost" or ip_address(host).is_loopback:
+    hosts = {urlsplit(f"//{each}").hostname or "" for each in _listeners(config).values()}
+    if all(host == "localhost" or ip_address(host).is_loopback for host in hosts):
         return "none, and none is needed on this machine"
     raise Caution("none: passwords and tokens travel in clear; name an [api] certificate")
 

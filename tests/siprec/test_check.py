@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from config.certificate import LIFETIME, RENEW_BEFORE, kept, read, self_signed
-from config.dialects import Dialects
+from config.dialects import AnywhereNow, Apio, Dialects, Imagicle
 from config.schema import SELF_SIGNED, Api, Config, Media, Sip, Storage
 from siprec.check import check
 from siprec.sip.endpoint import Endpoint
@@ -295,6 +295,38 @@ def test_who_could_use_face_is_told(
     assert "ok       FACE: 1 users of type api can log in" in run(free, capsys)[1]
     without = Api(listen="127.0.0.1:0", dialects=Dialects(face=False))
     assert "FACE" not in run(msgspec.structs.replace(free, api=without), capsys)[1]
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        (AnywhereNow(), "ok       AnywhereNow: nobody gets in without a token"),
+        (AnywhereNow(auth="none"), "ok       AnywhereNow: programs on this machine need no token"),
+        (
+            AnywhereNow(auth="none", allow=["127.0.0.1/32", "10.0.0.0/8"]),
+            "caution  AnywhereNow: whoever is in 127.0.0.1/32, 10.0.0.0/8 controls all calls",
+        ),
+    ],
+)
+def test_who_needs_no_token_is_named(
+    free: Config, capsys: pytest.CaptureFixture[str], section: AnywhereNow, said: str
+) -> None:
+    api = Api(listen="127.0.0.1:0", anywherenow=section)
+    status, text = run(msgspec.structs.replace(free, api=api), capsys)
+    assert status == 0 and said in text
+
+
+def test_an_address_of_a_dialect_is_tried(free: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        api = Api(listen="127.0.0.1:0", imagicle=Imagicle(listen=address))
+        status, text = run(msgspec.structs.replace(free, api=api), capsys)
+        assert status == 1 and f"FAILED   imagicle {address}" in text
+        api = msgspec.structs.replace(api, dialects=Dialects(imagicle=False))
+        assert run(msgspec.structs.replace(free, api=api), capsys)[0] == 0
+    api = Api(listen="127.0.0.1:0", apio=Apio(listen="0.0.0.0:0"))
+    text = run(msgspec.structs.replace(free, api=api), capsys)[1]
+    assert "caution  API encryption: none: passwords and tokens travel in clear" in text
 
 
 def test_platforms_that_do_not_answer_are_named(

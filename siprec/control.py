@@ -181,8 +181,12 @@ class Control:
                 self._archive.finish(ended, reports)
 
     async def _refusal(self, live: LiveSession, action: Action, terms: Terms) -> RecorderError:
-        """Why `action` is not possible; being there already is said only once it is confirmed."""
-        is_there = GOALS.get(action) is live.state
+        """Why `action` is not possible; being there already is said only once it is confirmed.
+
+        It speaks of the state that refused it, which may be another one by then.
+        """
+        state = live.state
+        is_there = GOALS.get(action) is state
         if terms.is_strict or not is_there:
             self._journal.fail(action, live)
         if not is_there:
@@ -190,11 +194,11 @@ class Control:
                 await streams.stop_holding(self._engine, live, time.time_ns())
             if action is Action.START and live.decision.record == "never":
                 return NotRecordable(live.decision.barred)
-            return InvalidTransition(action, live.state)
+            return InvalidTransition(action, state)
         confirmed = self._in_flight.get(live.id)
         if confirmed and not await asyncio.shield(confirmed):
             return ControlFailed("the media process did not confirm")
-        return AlreadyInState(action, live.state)
+        return AlreadyInState(action, state)
 
 
 def in_utc(at_ns: int) -> datetime:

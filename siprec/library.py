@@ -123,6 +123,16 @@ class Library:
         narrowed = criteria.narrowed(query, actor, self._directory.entries)
         return await self._finder.match(narrowed, keep)
 
+    async def segment(self, session_id: str, segment: int) -> Recording:
+        """The recording of a call with this place among them, wherever it is now.
+
+        Raises UnknownRecording, StorageUnavailable.
+        """
+        whole = RecordingQuery(session_id=session_id, limit=1)
+        for row in await self.match(whole, keep=lambda row: row.segment == segment):
+            return row
+        raise UnknownRecording(f"{session_id}, segment {segment}")
+
     async def booked(self, recording_id: str) -> Recording:
         """A recording, with its number, once the catalogue has what is its newest state now.
 

@@ -37,6 +37,7 @@ class Live:
 
     def __init__(self, context: Context) -> None:
         self._recorder = context.services.recorder
+        self._library = context.services.library
         self._directory = context.services.directory
         self._has_own_line = context.config.imagicle.start_own_line
         self._starting: set[str] = set()
@@ -109,14 +110,16 @@ class Live:
     async def _start(self, live: LiveSession, actor: Actor) -> web.Response:
         if live.id in self._starting:
             raise refused(HTTPStatus.TOO_MANY_REQUESTS, 0)
+        segment = live.segments + 1
         with self._being_started(live.id):
             try:
-                started = await self._recorder.control(live.id, Action.START, actor, STRICT)
+                await self._recorder.control(live.id, Action.START, actor, STRICT)
             except RecorderError as error:
                 raise self._start_refused(live, error) from None
-        if started.recording is None:  # somebody stopped it meanwhile
-            raise refused(HTTPStatus.CONFLICT, 1)
-        return asking.answer({"id": wire.guid(started.recording.id)}, HTTPStatus.CREATED)
+        opened = live.recording
+        if opened is None or opened.segment != segment:  # somebody stopped it meanwhile
+            opened = await self._library.segment(live.id, segment)
+        return asking.answer({"id": wire.guid(opened.id)}, HTTPStatus.CREATED)
 
     @contextmanager
     def _being_started(self, session_id: str) -> Iterator[None]:

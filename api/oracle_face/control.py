@@ -28,7 +28,6 @@ from siprec.session import (
 )
 from storage.records import (
     Recording,
-    RecordingQuery,
     StorageError,
     StorageUnavailable,
     UnknownRecording,
@@ -111,15 +110,7 @@ class Control:
         for row in (before, live.recording):
             if row and row.segment == segment:
                 return row
-        return await self._ended(live, segment)
-
-    async def _ended(self, live: LiveSession, segment: int) -> Recording:
-        """A recording of a call that is not open any more. Raises what the core raises."""
-        whole = RecordingQuery(session_id=live.id, limit=live.segments)
-        for row in await self._services.library.match(whole):
-            if row.segment == segment:
-                return row
-        raise UnknownRecording(f"{live.id}, segment {segment}")
+        return await self._services.library.segment(live.id, segment)
 
     async def _stopped(self, ask: Ask, row: Recording, update: Update) -> Tree:
         """A stopped recording, once it has the id it keeps."""

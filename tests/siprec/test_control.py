@@ -10,10 +10,12 @@ from siprec.control import in_ns, in_utc
 from siprec.session import (
     Action,
     Actor,
+    AlreadyInState,
     ChannelsInUse,
     InvalidTransition,
     LiveSession,
     NotRecordable,
+    State,
     Terms,
 )
 from storage.entries import Account, Route
@@ -86,3 +88,21 @@ async def test_no_more_starts_than_channels_but_no_call_is_lost(node: Node) -> N
 def test_nanoseconds_are_exact_to_the_microsecond() -> None:
     at = datetime(2026, 11, 22, 14, 5, 6, 789_123, UTC)
     assert in_utc(in_ns(at)) == at
+
+
+async def test_a_refusal_tells_the_state_that_refused_it(node: Node) -> None:
+    """Not the one that somebody else has brought about until it is told."""
+    live, recorder = await call(node), node.services.recorder
+    strict = Terms(is_strict=True)
+    for first, second, state in (
+        (Action.PAUSE, Action.STOP, State.PAUSED),
+        (Action.START, Action.PAUSE, State.RECORDING),
+        (Action.RESUME, Action.STOP, State.RECORDING),
+    ):
+        answers = await asyncio.gather(
+            *(recorder.control(live.id, each, DESK, strict) for each in (first, first, second)),
+            return_exceptions=True,
+        )
+        assert answers[0] is answers[2] is live
+        assert isinstance(answers[1], AlreadyInState)
+        assert (answers[1].action, answers[1].state) == (first, state)

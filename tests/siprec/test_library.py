@@ -170,6 +170,18 @@ async def test_what_matches_is_what_one_may_see_and_search_for(shelf: Shelf) -> 
         await shelf.library.match(RecordingQuery(custom={"remark": "x"}), ADMIN)
 
 
+async def test_a_segment_of_a_call_is_found_wherever_it_is(shelf: Shelf) -> None:
+    for number in (1, 2):
+        await shelf.stored(f"r{number}", session_id="s", segment=number)
+    await shelf.stored("other", session_id="t", segment=3)
+    live = shelf.ended("live", status="recording", session_id="s", segment=3)
+    shelf.library.live, shelf.library.open = {"live": live}.get, lambda: [live]
+    for segment, expected in ((1, "r1"), (2, "r2"), (3, "live")):
+        assert (await shelf.library.segment("s", segment)).id == expected
+    with pytest.raises(UnknownRecording, match="s, segment 4"):
+        await shelf.library.segment("s", 4)
+
+
 async def test_calls_of_the_recorder_are_found(node: Node) -> None:
     """The library knows the recorder once the rooms are put together."""
     library, recorder = node.services.library, node.services.recorder

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ class Said:
         return msgspec.json.decode(self.body)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Market:
     """The node, what the shop has, and how everybody gets in."""
 
@@ -159,8 +159,11 @@ class Market:
                 said = Said(response.status, dict(response.headers), await response.read())
             await until(lambda: any(line["event"].startswith("request") for line in lines))
         logged = [line for line in lines if line["event"].startswith("request")]
-        assert [line["event"] for line in logged] == ["request"], (sent, lines)
-        assert (logged[0]["method"], logged[0]["status"]) == (sent.method, said.status)
+        assert len(logged) == 1 and logged[0]["status"] == said.status, (sent, lines)
+        if logged[0]["event"] == "request_malformed":
+            assert said.status == 400, (sent, said)
+        else:
+            assert (logged[0]["event"], logged[0]["method"]) == ("request", sent.method)
         assert said.status < 500 and b"Traceback" not in said.body, (sent, said)
         assert {name: said.headers.get(name) for name in HEADERS} == HEADERS, (sent, said)
         is_login = sent.path.startswith(LOGINS)
@@ -240,7 +243,7 @@ async def open_market(folder: Path, migrated: Path) -> AsyncIterator[Market]:
 
 async def _stored(node: Node) -> int:
     """A recording, and a letter; its number."""
-    await node.stored(
+    row = await node.stored(
         RECORDING,
         account=SHOP,
         route=10,
@@ -250,6 +253,8 @@ async def _stored(node: Node) -> int:
         owner=BOSS,
         started_at=STARTED,
     )
+    mp3 = node.put(RECORDING, "mp3", b"\xff\xfb\x90\0" * 100)  # so that none is made
+    await node.services.catalog.save(replace(row, files=(*row.files, mp3)))
     outbox, url = node.services.outbox, "http://127.0.0.1:9/x"
     letter = Notification("e1", MARK, MARK, datetime.now(UTC), "GET", url, account=SHOP)
     await outbox.put([letter])

@@ -106,7 +106,7 @@ def recording_of(live: LiveSession) -> str:
 class Desk:
     """The recorder, somebody who asks, and who is told."""
 
-    def __init__(self, node: Node, agent: Agent, receiver: Receiver) -> None:
+    def __init__(self, node: Node, agent: Agent, receiver: Receiver | None) -> None:
         self.node = node
         self.agent = agent
         self.calls: dict[str, RecordingClient] = {}
@@ -135,11 +135,14 @@ class Desk:
         await self._hub.send_str(json.dumps(subscription) + "\x1e")
         for _ in range(2):
             assert "error" not in json.loads((await self._hub.receive_str()).strip("\x1e"))
+        if self._receiver:
+            await self._ask_to_be_told(self._receiver.url)
+        self._bell = await self.call("20")
+
+    async def _ask_to_be_told(self, url: str) -> None:
         for name in get_args(Destination.__annotations__["event"]):
             asked = [Parameter(each, each) for each in ("EVENT", "CALL_ID", "RESULT")]
-            entry = Destination(name, name, self._receiver.url, parameters=asked)
-            await self.node.services.directory.put(entry)
-        self._bell = await self.call("20")
+            await self.node.services.directory.put(Destination(name, name, url, parameters=asked))
 
     async def close(self) -> None:
         """Leave."""
@@ -244,33 +247,41 @@ class Desk:
             for each in await self._pushed():
                 heard = self._heard[each["CorrelationId"].replace("-", "")]
                 heard.hub.append(each["StateAction"])
+        if self._receiver:
+            await self._listen_to_notices(self._receiver)
+
+    async def _listen_to_notices(self, receiver: Receiver) -> None:
         async with asyncio.timeout(PATIENCE_S):
-            while len(self._notices(self._bell)) <= self._rung:
+            while len(_notices(receiver, self._bell)) <= self._rung:
                 await asyncio.sleep(0.01)
             while await self.node.services.outbox.count("pending"):
                 await asyncio.sleep(0.01)
         for live in self._lives:
-            self._heard[live.id].notices = self._notices(live)
+            self._heard[live.id].notices = _notices(receiver, live)
 
     async def _pushed(self) -> list[dict[str, Any]]:
         """What one frame of the hub says of calls."""
         messages = (await self._hub.receive_str(timeout=PATIENCE_S)).split("\x1e")[:-1]
         return [each for text in messages for each in json.loads(text).get("arguments", ())]
 
-    def _notices(self, live: LiveSession) -> list[str]:
-        told = (each.parameters for each in self._receiver.notices)
-        own = (each for each in told if each["CALL_ID"] == live.call_id)
-        return [f"{each['EVENT'].split('_')[1]} {each['RESULT']}" for each in own]
+
+def _notices(receiver: Receiver, live: LiveSession) -> list[str]:
+    told = (each.parameters for each in receiver.notices)
+    own = (each for each in told if each["CALL_ID"] == live.call_id)
+    return [f"{each['EVENT'].split('_')[1]} {each['RESULT']}" for each in own]
 
 
 @asynccontextmanager
-async def open_desk(folder: Path, migrated: Path, **sections: Any) -> AsyncIterator[Desk]:
-    """A recorder with `DIRECTORY` and a media process, and a client to each of its interfaces."""
+async def open_desk(folder: Path, migrated: Path, *, notifies: bool = True) -> AsyncIterator[Desk]:
+    """A recorder with `DIRECTORY` and a media process, and a client to each of its interfaces.
+
+    `notifies`: there are destinations for all events.
+    """
     sip_section = Sip(listen=["udp://127.0.0.1:0"])
     notify = Notify(allow=["127.0.0.1/32"], retry_max_s=1)
     async with (
         receiving(0, "", lambda notice: None) as receiver,
-        running(folder, migrated, sip=sip_section, notify=notify, **sections) as node,
+        running(folder, migrated, sip=sip_section, notify=notify) as node,
         AsyncExitStack() as stack,
     ):
         await node.engine.start()
@@ -281,7 +292,7 @@ async def open_desk(folder: Path, migrated: Path, **sections: Any) -> AsyncItera
         stack.push_async_callback(sip.stop)
         uri = f"sip:recorder@{sip.addresses[0].removeprefix('udp://')}"
         agent = await stack.enter_async_context(Agent(uri))
-        desk = Desk(node, agent, receiver)
+        desk = Desk(node, agent, receiver if notifies else None)
         stack.push_async_callback(desk.close)
         await desk.open()
         yield desk

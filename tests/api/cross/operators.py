@@ -20,6 +20,26 @@ ANY = frozenset(State)
 CLOSED = frozenset({State.IDLE, State.STOPPED})
 OPEN = frozenset({State.RECORDING, State.PAUSED})
 MEDIA = frozenset({Action.START, Action.PAUSE, Action.RESUME, Action.STOP})
+PUSHED = {
+    Action.START: [1],
+    Action.RESUME: [1],
+    Action.STOP: [2],
+    Action.PAUSE: [3],
+    Action.SPLIT: [],
+    Action.SAVE: [4],
+    Action.DISCARD: [5],
+    Action.MARK: [6],
+    Action.UNMARK: [7],
+}
+"""What the hub says of a command."""
+NOTICED = {
+    Action.START: ["STARTED"],
+    Action.RESUME: ["RESUMED"],
+    Action.STOP: ["ENDED"],
+    Action.PAUSE: ["PAUSED"],
+    Action.SPLIT: ["ENDED", "STARTED"],
+}
+"""What notifications say of it."""
 FLAGS = frozenset({Action.MARK, Action.UNMARK, Action.SAVE, Action.DISCARD})
 
 
@@ -30,9 +50,12 @@ class Outcome:
     done: bool
     states: frozenset[State] = ANY
     """The call was in one of these, as far as a refusal tells."""
+    is_busy: bool = False
+    """Refused, in whatever state, because another start through the interface was going on."""
 
 
 DONE = Outcome(True)
+BUSY = Outcome(False, is_busy=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +157,7 @@ class Face:
         method: str,
         command: str,
         body: Mapping[str, str] | None = None,
+        /,
         **parameters: object,
     ) -> Any:
         """What is answered to a command about recordings."""
@@ -261,7 +285,7 @@ class Imagicle:
             if said.status == 201:
                 return DONE
             assert said.status == 429, said
-            return Outcome(False, OPEN if said.json == {"reason": 1} else ANY)
+            return {0: BUSY, 1: Outcome(False, OPEN)}[said.json["reason"]]
         said = await self._switch(live, action)
         if said.status == 204:
             return DONE

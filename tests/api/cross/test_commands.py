@@ -13,6 +13,8 @@ from siprec.session import SYSTEM, TRANSITIONS, Action, LiveSession, State
 from tests.api.cross.desk import Desk, Told
 from tests.api.cross.operators import (
     FLAGS,
+    NOTICED,
+    PUSHED,
     AnywhereNow,
     Effect,
     Face,
@@ -31,24 +33,6 @@ WAYS: dict[State, tuple[Action, ...]] = {
     State.STOPPED: (Action.START, Action.STOP),
 }
 """How a call comes into a state."""
-PUSHED = {
-    Action.START: [1],
-    Action.RESUME: [1],
-    Action.STOP: [2],
-    Action.PAUSE: [3],
-    Action.SPLIT: [],
-    Action.SAVE: [4],
-    Action.DISCARD: [5],
-    Action.MARK: [6],
-    Action.UNMARK: [7],
-}
-NOTICED = {
-    Action.START: ["STARTED"],
-    Action.RESUME: ["RESUMED"],
-    Action.STOP: ["ENDED"],
-    Action.PAUSE: ["PAUSED"],
-    Action.SPLIT: ["ENDED", "STARTED"],
-}
 MARKINGS = {Action.MARK: "mark", Action.UNMARK: "unmark"}
 SAVINGS = {Action.SAVE: "save", Action.DISCARD: "discard"}
 

@@ -16,7 +16,7 @@ from siprec.session import TRANSITIONS, Action, State
 from tests.api.cross.operators import CLOSED, MEDIA, Effect, Operator, Outcome
 
 Entry = tuple[str, str]
-"""Of a recording's history: action and actor."""
+"""Of a recording's history: action, and the name of the command that did it."""
 MARKINGS = {Action.MARK: "mark", Action.UNMARK: "unmark"}
 SAVINGS = {Action.SAVE: "save", Action.DISCARD: "discard"}
 
@@ -30,6 +30,11 @@ class Op:
     sent_at: float
     answered_at: float
     outcome: Outcome
+
+    @property
+    def name(self) -> str:
+        """Who gave it, and its tag."""
+        return f"{self.operator.actor} {self.outcome.tag}".strip()
 
 
 class Model(NamedTuple):
@@ -47,12 +52,12 @@ class Model(NamedTuple):
             SAVINGS.get(action, self.saving),
         )
 
-    def written(self, action: Action, actor: str) -> list[Entry]:
+    def written(self, action: Action, name: str) -> list[Entry]:
         """What a command leaves in the histories of the recordings of the call."""
         if action is Action.SPLIT:
-            return [(Action.SPLIT, actor), (Action.START, actor)]
+            return [(Action.SPLIT, name), (Action.START, name)]
         is_written = action is Action.START or self.state not in CLOSED
-        return [(action, actor)] if is_written else []
+        return [(action, name)] if is_written else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ def _following(
         taken = (*place.taken[:client], place.taken[client] + 1, *place.taken[client + 1 :])
         model, written = place.model, place.written
         if effect.action:
-            entries = model.written(effect.action, op.operator.actor)
+            entries = model.written(effect.action, op.name)
             if [*history[written : written + len(entries)]] != entries:
                 continue
             model, written = model.after(effect.action), written + len(entries)

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -50,6 +51,8 @@ class Outcome:
     done: bool
     states: frozenset[State] = ANY
     """The call was in one of these, as far as a refusal tells."""
+    tag: str = ""
+    """The reason in the history that only this command has, if it did something."""
     is_busy: bool = False
     """Refused, in whatever state, because another start through the interface was going on."""
 
@@ -101,6 +104,7 @@ class Native:
     def __init__(self, desk: Desk, number: int = 1) -> None:
         self._desk = desk
         self._number = number
+        self._tags = count(1)
         self.actor = f"key {number}"
 
     def effect(self, state: State, action: Action) -> Effect:
@@ -109,9 +113,11 @@ class Native:
 
     async def give(self, live: LiveSession, action: Action) -> Outcome:
         """POST."""
-        said = await self._desk.native("POST", f"sessions/{live.id}/{action}", {}, self._number)
+        tag = str(next(self._tags))
+        path = f"sessions/{live.id}/{action}"
+        said = await self._desk.native("POST", path, {"reason": tag}, self._number)
         if said.status == 200:
-            return DONE
+            return Outcome(True, tag=tag)
         assert said.status == 409, said
         return Outcome(False, frozenset({State(said.json["state"])}))
 

@@ -167,7 +167,7 @@ async def test_of_two_simultaneous_starts_one_succeeds(desk: Desk) -> None:
         )
         (refused,) = (each for each in outcomes if not each.done)
         assert State.RECORDING in refused.states
-        assert await native.give(live, Action.STOP) == DONE
+        assert (await native.give(live, Action.STOP)).done
     told = await desk.told(live)
     assert told.hub == [1, 2] * ROUNDS
     assert told.notices.count("STARTED success") == ROUNDS

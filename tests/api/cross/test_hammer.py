@@ -17,7 +17,7 @@ from examples.rtp import Packet
 from examples.src import RecordingClient
 from siprec.journal import FEED
 from siprec.session import Action, LiveSession
-from storage.records import Recording, RecordingQuery
+from storage.records import AuditEntry, Recording, RecordingQuery
 from tests.api.cross.desk import Desk, Told, open_desk
 from tests.api.cross.linear import Entry, Model, Op, Span, explain, spans, unexcused
 from tests.api.cross.operators import NOTICED, PUSHED, Operator, everybody
@@ -88,7 +88,12 @@ def written(rows: Sequence[Recording], actors: Container[str]) -> list[Entry]:
     for row in rows:
         assert row.history[0].action == "start"
     every = (entry for row in rows for entry in row.history if entry.actor in actors)
-    return [(entry.action, entry.actor) for entry in every if entry.action in WEIGHTS]
+    return [(entry.action, named(entry)) for entry in every if entry.action in WEIGHTS]
+
+
+def named(entry: AuditEntry) -> str:
+    """The name of the command it tells of."""
+    return f"{entry.actor} {entry.reason}" if entry.reason.isdecimal() else entry.actor
 
 
 async def held(desk: Desk, rows: Sequence[Recording]) -> list[list[int]]:

@@ -75,6 +75,16 @@ EXPLAINED: dict[str, Case] = {
         [("start", "face")],
         IS_RECORDED,
     ),
+    "the second of two like it was the one that did something": (
+        [
+            [op(FACE, START, 0, 1)],
+            [op(NATIVE, START, 2, 9, Outcome(True, tag="1"))],
+            [op(FACE, STOP, 3, 4)],
+            [op(NATIVE, START, 10, 11, Outcome(True, tag="2"))],
+        ],
+        [("start", "face"), ("stop", "face"), ("start", "native 2")],
+        IS_RECORDED,
+    ),
     "a start that resumes": (
         [
             [op(FACE, START, 0, 1), op(FACE, PAUSE, 2, 3), op(FACE, RESUME, 6, 7, RECORDING)],

@@ -66,12 +66,12 @@ class Disposal:
         await self._archive.written()
         if live.segments <= (live.recording is not None):
             return
-        wanted = Changes(discard=live.discards)
         for row in await self._of(live.id):
             if row.id == (live.recording.id if live.recording else ""):
                 continue
             try:
-                await self._library.update(row.id, wanted, actor)
+                # Somebody may decide otherwise at any moment: the last word counts for all rows.
+                await self._library.update(row.id, Changes(discard=live.discards), actor)
             except StorageError as error:
                 logger.error("discard_not_noted", recording=row.id, error=str(error))
 

@@ -119,3 +119,24 @@ async def test_what_an_earlier_process_should_have_deleted_is_deleted(node: Node
     )
     await disposal.resume()
     assert [await is_there(node, each) for each in ("r1", kept.id, "r3")] == [False, True, True]
+
+
+async def test_of_two_decisions_at_once_the_last_counts_for_all_segments(node: Node) -> None:
+    live, recorder, library = await call(node), node.services.recorder, node.services.library
+    ids = []
+    for _ in range(2):
+        assert live.recording
+        ids.append(live.recording.id)
+        await recorder.control(live.id, Action.SPLIT, DESK)
+    for recording_id in ids:
+        await finished(node, recording_id)
+
+    async def decide(action: Action, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        await recorder.control(live.id, action, DESK)
+
+    for number in range(12):
+        order = (Action.DISCARD, Action.SAVE)[:: (-1) ** number]
+        await asyncio.gather(decide(order[0], 0), decide(order[1], number / 1000))
+        rows = [await library.booked(recording_id) for recording_id in ids]
+        assert {row.discard for row in rows} == {live.discards} == {order[1] is Action.DISCARD}

@@ -171,6 +171,51 @@ async def test_a_lock_does_not_end_what_goes_on(market: Market, login: Login) ->
         assert (await login(market, name, PASSWORD)).status == 401, "until it is another"
 
 
+AUTHORIZATIONS = (
+    *(
+        "",
+        " ",
+        "Basic",
+        "Basic ",
+        "Basic =",
+        "Basic ====",
+        "Basic a",
+        "Basic \u00fc",
+        "basic\tOg==",
+    ),
+    *(
+        "Basic Og==",
+        "Basic OnBhc3M=",
+        "Basic dXNlcg==",
+        "Basic /w==",
+        "Basic wyg6eA==",
+        "Basic AAA6",
+    ),
+    *("Basic dXNlcjo=, Basic dXNlcjo=", "Digest username=x", "Negotiate YII=", "Bearer", "Bearer "),
+    *("Bearer Bearer", "Bearer\u00a0x", "Bearer e30.e30.", "Bearer eyJhbGciOiJub25lIn0.e30.", ":"),
+    *("Basic " + "A" * 6000, "Bearer " + "." * 6000),
+)
+"""What stands in a header and is nobody's."""
+GUARDED = (
+    "/fw/Apps/Recorder/WebAPI/Recordings",
+    "/api/v1/system/services/call_recording/platforms",
+    "/CCS/API/v1/login",
+    f"{AN}/a/b",
+    HUB,
+    CLASSIC,
+)
+
+
+@pytest.mark.parametrize("path", GUARDED)
+async def test_what_is_no_password_and_no_token_is_refused(market: Market, path: str) -> None:
+    async with market.asking_from(next(ADDRESSES)):
+        for text in AUTHORIZATIONS:
+            said = await market.send(Sent("GET", path, {"Authorization": text}))
+            assert said.status in {401, 429}, (text, said)
+            told = {401: "WWW-Authenticate", 429: "Retry-After"}[said.status]
+            assert told in said.headers, (text, said)
+
+
 # tokens and sessions
 
 

@@ -145,6 +145,8 @@ class _Connection(web.RequestHandler):
         """Answer what is not HTTP. Its text is not repeated: it may hold a key."""
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer has begun")
+        if isinstance(exc, ConnectionError):  # it has left, and is logged
+            raise exc
         logger.info("request_malformed", remote=request.remote, status=status)
         response = problem.respond(HTTPStatus(status), "this is not proper HTTP", "/", HEADERS)
         response.force_close()

@@ -4,15 +4,18 @@ Whatever is asked: `Market.send` has it answered soon, in the dialect's own form
 of the server, a secret, or more than one line in the log; and nothing the shop has changes.
 """
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from tests.attacks.answers import brief
 from tests.attacks.asked import asked, uploaded
@@ -33,6 +36,7 @@ from tests.attacks.routes import (
     rows,
     served,
 )
+from tests.storage.people import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -250,6 +254,26 @@ UNTYPED = {
     APIO: "416",
     AKIXI: "400/10000",
 }
+
+
+def any_line(lines: Sequence[object]) -> bool:
+    return len(lines) > 0
+
+
+async def test_who_leaves_in_the_middle_of_a_body_is_one_line_in_the_log(market: Market) -> None:
+    async with nothing_changes(market):
+        for dialect in BODIED:
+            for row in _bodied(dialect):
+                sent = asked(market, row, WRITERS.get(dialect, "other"))
+                head = "".join(f"{name}: {text}\r\n" for name, text in sent.headers.items())
+                start = f"{sent.method} {sent.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n"
+                with capture_logs() as lines:
+                    _, writer = await asyncio.open_connection(*market.node.server.address)
+                    writer.write(f"{start}{head}\r\n".encode() + (sent.body or b"")[:-1])
+                    writer.write_eof()
+                    await until(partial(any_line, lines))
+                    writer.close()
+                assert [line.get("status") for line in lines] == [499], (str(row), lines)
 
 
 SIMPLE = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "")

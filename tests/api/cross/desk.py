@@ -237,6 +237,7 @@ class Desk:
         action = (Action.PAUSE, Action.RESUME)[self._rung % 2]
         await self.node.services.recorder.control(self._bell.id, action, SYSTEM)
         self._rung += 1
+        await self._hub.send_str('{"type":6}\x1e')  # or it hangs up, after half a minute
         bell = self._heard[self._bell.id]
         while len(bell.events) <= self._rung:
             event = await self._events.receive_json(timeout=PATIENCE_S)

@@ -19,7 +19,13 @@ from unicodedata import normalize
 from siprec.archive import Archive
 from siprec.criteria import predicate
 from storage.catalog import LIMIT, Catalog
-from storage.records import InvalidQuery, Recording, RecordingQuery, StorageUnavailable
+from storage.records import (
+    InvalidQuery,
+    Recording,
+    RecordingQuery,
+    StorageUnavailable,
+    UnknownRecording,
+)
 from storage.text import FILE_NAME_CHARACTERS, plain
 from storage.writer import CatalogWriter
 
@@ -118,6 +124,16 @@ class Finder:
             (self.in_memory(row.id) or row for row in found), map(self.as_of_now, stored)
         )
         return sorted((row for row in newest if meets(row) and keep(row)), key=_rank)[: query.limit]
+
+    async def segment(self, session_id: str, segment: int) -> Recording:
+        """The recording of a call with this place among them, in its newest state.
+
+        Raises UnknownRecording, StorageUnavailable.
+        """
+        whole = RecordingQuery(session_id=session_id, limit=1)
+        for row in await self.match(whole, lambda row: row.segment == segment):
+            return row
+        raise UnknownRecording(f"{session_id}, segment {segment}")
 
     def _newest(self) -> Iterator[Recording]:
         """All recordings that the catalogue may not have yet; of several states of one, the newest

@@ -124,20 +124,13 @@ class Library:
         return await self._finder.match(narrowed, keep)
 
     async def segment(self, session_id: str, segment: int) -> Recording:
-        """The recording of a call with this place among them, wherever it is now.
-
-        Raises UnknownRecording, StorageUnavailable.
-        """
-        whole = RecordingQuery(session_id=session_id, limit=1)
-        for row in await self.match(whole, keep=lambda row: row.segment == segment):
-            return row
-        raise UnknownRecording(f"{session_id}, segment {segment}")
+        """The recording with this place in a call. Raises UnknownRecording, StorageUnavailable."""
+        return await self._finder.segment(session_id, segment)
 
     async def booked(self, recording_id: str) -> Recording:
         """A recording, with its number, once the catalogue has what is its newest state now.
 
-        Raises UnknownRecording, StorageUnavailable after two seconds, StorageError if that state
-        cannot be stored.
+        Raises UnknownRecording, StorageUnavailable after two seconds, StorageError if it is unfit.
         """
         return await self._finder.booked(recording_id)
 

@@ -92,14 +92,16 @@ class Control:
         ended = self._move(live, action, next_state, at_ns, since_ns, terms)
         if live.recording and not live.recording.history:
             self._journal.audit(live, actor, Action.START, terms.reason)
+        about = ended if action is Action.STOP else live.recording
         if action in MEDIA:
             await self._switch(live, action, at_ns, since_ns, ended)
         if action in SAVINGS:
             await self.on_saving(live, actor)
-        is_split = action is Action.SPLIT
-        self._journal.announce(FEED[action], live, actor.name, terms.reason, is_split=is_split)
+        self._journal.announce(
+            FEED[action], live, actor.name, terms.reason, about, is_split=action is Action.SPLIT
+        )
         logger.info("control", session=live.id, call_id=live.call_id, action=action, by=actor.name)
-        await self._journal.safe(self._journal.done(action, live, ended))
+        await self._journal.safe(self._journal.done(action, live, about, ended))
         return live
 
     def close(self, live: LiveSession, now: datetime) -> Recording | None:

@@ -107,11 +107,13 @@ class Journal:
         live: LiveSession,
         actor: str = "",
         reason: str = "",
+        recording: Recording | None = None,
         *,
         is_split: bool = False,
     ) -> None:
-        """Say it in the feed."""
-        recording_id = live.recording.id if live.recording else ""
+        """Say it in the feed, of a recording or, by default, of the open one."""
+        about = recording or live.recording
+        recording_id = about.id if about else ""
         self._feed.publish(
             FeedEvent(
                 kind,
@@ -145,12 +147,16 @@ class Journal:
         return [told] if told else []
 
     def done(
-        self, action: Action, live: LiveSession, ended: Recording | None
+        self,
+        action: Action,
+        live: LiveSession,
+        about: Recording | None,
+        ended: Recording | None,
     ) -> list[Awaitable[None]]:
-        """Tell what a command did; `ended` is the recording it closed."""
+        """Tell what a command did to the recording it was about; `ended`: the one it closed."""
         told = self.tell(ENDED, live, ended) if ended else []
         if action in OCCURRENCES and action is not Action.STOP:
-            told += self.tell(OCCURRENCES[action], live)
+            told += self.tell(OCCURRENCES[action], live, about)
         return told
 
     def fail(self, action: Action, live: LiveSession, recording: Recording | None = None) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from siprec.control import in_ns, in_utc
+from siprec.occurrence import ENDED, STARTED, Occurrence
 from siprec.session import (
     Action,
     Actor,
@@ -19,6 +20,7 @@ from siprec.session import (
     Terms,
 )
 from storage.entries import Account, Route
+from storage.records import RecordingQuery
 from tests.api.node import Node
 from tests.siprec.test_recorder import offer
 
@@ -106,3 +108,28 @@ async def test_a_refusal_tells_the_state_that_refused_it(node: Node) -> None:
         assert answers[0] is answers[2] is live
         assert isinstance(answers[1], AlreadyInState)
         assert (answers[1].action, answers[1].state) == (first, state)
+
+
+async def test_events_name_the_recording_the_command_was_about(node: Node) -> None:
+    """However soon another command closes it, and opens the next."""
+    await node.services.directory.put(Route(7, 1, pattern="777", record="on_demand"))
+    live, recorder = await call(node, "sip:777@x"), node.services.recorder
+    told: list[Occurrence] = []
+    recorder.journal.on_occurrence = told.append
+    actions = (Action.START, Action.STOP, Action.START, Action.SPLIT, Action.STOP)
+    with node.services.feed.subscribe() as events:
+        await asyncio.gather(*(recorder.control(live.id, each, DESK) for each in actions))
+        found = {
+            (event.type, event.recording_id)
+            for event in events._events
+            if event.type.rpartition(".")[2] in {"started", "stopped"}
+        }
+    rows = await node.services.library.match(RecordingQuery(session_id=live.id, limit=9))
+    first, second, third = (row.id for row in rows)
+    assert found == {
+        *(("recording.started", each) for each in (first, second, third)),
+        *(("recording.stopped", each) for each in (first, third)),
+    }
+    assert {(each.event, each.recording.id) for each in told} == {
+        (event, each) for event in (STARTED, ENDED) for each in (first, second, third)
+    }

@@ -84,12 +84,11 @@ async def _serve(config: Config, node: Rooms, background: Background) -> None:
     http = ApiServer(config.api, services, certificate=_certificate(config))
     stop = _signals()
     background.keep("sidecars", archive.write_notes)
-    await _open_books(node.books)
+    await asyncio.gather(node.engine.start(), _open_books(node.books))
     _follow(node, background)
     background.keep("certificate", http.watch_certificate)
     leftovers = await archive.leftovers()
     recorder.paused_calls.load([*await archive.ended_paused(), *leftovers], datetime.now(UTC))
-    await node.engine.start()
     try:
         await _start(sip, http)
         services.platforms.listeners = sip.addresses
@@ -145,6 +144,7 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 async def _start(sip: SipServer, http: ApiServer) -> None:

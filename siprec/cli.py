@@ -1,5 +1,6 @@
 """The command line: `siprecd serve | check | recover | version`, and the nouns of `commands`."""
 
+import gc
 from pathlib import Path
 
 import click
@@ -23,6 +24,7 @@ def main() -> None:
 def serve(path: Path | None) -> None:
     """Record until SIGTERM."""
     config = read_config(path)
+    gc.disable()  # nothing to collect while the rooms are loaded; `siprec.app` enables it
     from siprec import app
 
     run(app.serve(config))

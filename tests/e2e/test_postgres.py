@@ -59,9 +59,17 @@ async def test_two_recorders_share_their_books_and_not_their_files(
             async with asyncio.timeout(20):
                 while list((folders[1] / "data" / "recordings").rglob("*.wav")):
                     await asyncio.sleep(0.1)
+                # The row goes after the files.
+                while rows[1]["id"] in {row["id"] for row in await listed(first)}:
+                    await asyncio.sleep(0.1)
             async with first.request("GET", f"recordings/{rows[1]['id']}") as answer:
                 assert answer.status == 404
             assert (await first.get(f"recordings/{rows[0]['id']}"))["status"] == "complete"
+
+
+async def listed(srs: Srs) -> list[Json]:
+    """All recordings."""
+    return list((await srs.get("recordings"))["items"])
 
 
 async def test_a_start_does_not_touch_what_another_recorder_has_live(

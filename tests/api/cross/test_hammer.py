@@ -37,6 +37,10 @@ WEIGHTS = {
     Action.DISCARD: 1,
 }
 """How often each is asked for."""
+FINALE = [Action.START, Action.STOP, Action.START, Action.SPLIT, Action.PAUSE, Action.RESUME]
+FINALE += [Action.MARK, Action.UNMARK, Action.DISCARD, Action.SAVE]
+"""What one client asks for when all the others are done: each action succeeds once, whatever came
+before, and in the end everything stays."""
 MOST_BETWEEN_S = 0.08
 """Longest time between an answer and the next command of a client."""
 HUSTLE_S, LULL_S = 0.6, 0.3
@@ -150,7 +154,8 @@ async def hammered(desk: Desk, seconds: float) -> tuple[list[Client], list[Packe
             until = clock() + seconds
             for client in clients:
                 hammering.create_task(client.hammer(until), name="hammer")
-        await clients[0].give(Action.SAVE)
+        for action in FINALE:
+            await clients[0].give(action)
         over.set()
     return clients, playing.result(), live
 

@@ -10,7 +10,6 @@ far as the file does. A stretch of samples is worked on at a time, so that memor
 the file. Counterpart: `media.wav`, whose headers are what we write.
 """
 
-import hashlib
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from media import wav
 from media.codecs.g711 import decode_alaw, decode_ulaw
 from media.mp3 import mix
 from media.peaks import Peaks
-from media.spec import MediaFile, Rendered, RenderFailed, UnusableAudio
+from media.spec import Rendered, RenderFailed, UnusableAudio
 
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 48_000
 MAX_CHANNELS = 2
@@ -109,38 +108,14 @@ def _convert(
 ) -> Rendered:
     channels = audio.channels if keep_stereo else 1
     peaks = Peaks(channels, audio.frames)
-    blocks = (mix(window, channels) for window in _windows(file, audio))
-    made = _write(out_dir / f"{recording_id}.wav", audio, channels, blocks, peaks)
+    blocks = ([*mix(window, channels).T] for window in _windows(file, audio))
+    target = out_dir / f"{recording_id}.wav"
+    made = wav.write(target, channels, audio.sample_rate_hz, audio.frames, blocks, peaks)
     peaks_path = out_dir / f"{recording_id}.peaks.json"
     with wav.replacing(peaks_path) as out:
         out.write(peaks.encode(audio.sample_rate_hz))
     warnings = (REPAIRED,) if audio.is_repaired else ()
     return Rendered(made, str(peaks_path), (), made.duration_ms, 0, warnings)
-
-
-def _write(
-    path: Path, audio: _Audio, channels: int, blocks: Iterator[Samples], peaks: Peaks
-) -> MediaFile:
-    head = wav.header(channels, audio.sample_rate_hz, audio.frames)
-    size = len(head) + audio.frames * channels * wav.SAMPLE_BYTES
-    digest = hashlib.sha256(head)
-    with wav.replacing(path) as out:
-        os.posix_fallocate(out.fileno(), 0, size)
-        out.write(head)
-        for block in blocks:
-            peaks.add([*block.T])
-            octets = block.astype("<i2", copy=False).tobytes()
-            digest.update(octets)
-            out.write(octets)
-    return MediaFile(
-        path=str(path),
-        format="wav",
-        size_bytes=size,
-        sha256=digest.hexdigest(),
-        channels=channels,
-        sample_rate_hz=audio.sample_rate_hz,
-        duration_ms=audio.frames * 1000 // audio.sample_rate_hz,
-    )
 
 
 def _windows(file: BinaryIO, audio: _Audio) -> Iterator[Samples]:

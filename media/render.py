@@ -5,8 +5,6 @@ within a window packets of equal length are gathered from the mapped spool, deco
 at once. Where packets go has been settled by `media.timeline`.
 """
 
-import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from media import spool, wav
 from media.codecs import CODECS
 from media.peaks import Peaks
-from media.spec import MediaFile, Rendered, RenderedStream, RenderFailed
+from media.spec import Rendered, RenderedStream, RenderFailed
 from media.timeline import (
     ENCODINGS,
     SAMPLE_RATE_HZ,
@@ -47,9 +45,11 @@ def render(
         raise RenderFailed(f"{spool_path}: {error.strerror or error}") from error
     timeline = build(source)
     tracks = _ordered(timeline.tracks, channel_order)
-    peaks = Peaks(max(1, len(tracks)), timeline.samples)
+    channels = max(1, len(tracks))
+    peaks = Peaks(channels, timeline.samples)
     target = out_dir / f"{recording_id}.wav"
-    file = _write_wav(target, _Line(source, timeline, tracks), peaks)
+    blocks = _Line(source, timeline, tracks).blocks()
+    file = wav.write(target, channels, SAMPLE_RATE_HZ, timeline.samples, blocks, peaks)
     peaks_path = out_dir / f"{recording_id}.peaks.json"
     with wav.replacing(peaks_path) as out:
         out.write(peaks.encode(SAMPLE_RATE_HZ))
@@ -85,30 +85,6 @@ def _silent(tracks: Sequence[Track]) -> list[str]:
     if not any(track.packets for track in tracks):
         return ["no_media"]
     return [f"no_media:{t.label or t.stream_id}" for t in tracks if not t.packets]
-
-
-def _write_wav(path: Path, line: "_Line", peaks: Peaks) -> MediaFile:
-    channels, samples = max(1, len(line.tracks)), line.timeline.samples
-    head = wav.header(channels, SAMPLE_RATE_HZ, samples)
-    size = len(head) + samples * channels * wav.SAMPLE_BYTES
-    digest = hashlib.sha256(head)
-    with wav.replacing(path) as out:
-        os.posix_fallocate(out.fileno(), 0, size)
-        out.write(head)
-        for block in line.blocks():
-            peaks.add(block)
-            octets = np.stack(block, axis=1).data
-            digest.update(octets)
-            out.write(octets)
-    return MediaFile(
-        path=str(path),
-        format="wav",
-        size_bytes=size,
-        sha256=digest.hexdigest(),
-        channels=channels,
-        sample_rate_hz=SAMPLE_RATE_HZ,
-        duration_ms=samples // SAMPLES_PER_MS,
-    )
 
 
 @dataclass(frozen=True, slots=True)

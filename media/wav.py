@@ -6,15 +6,20 @@
 RF64 is EBU Tech 3306.
 """
 
+import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from media.spec import RenderFailed
+import numpy as np
+from numpy.typing import NDArray
+
+from media.peaks import Peaks
+from media.spec import MediaFile, RenderFailed
 
 SAMPLE_BYTES = 2
 _UNKNOWN = 0xFFFFFFFF
@@ -51,6 +56,41 @@ def header(channels: int, sample_rate_hz: int, frames: int) -> bytes:
     ds64 = _CHUNK.pack(b"ds64", _DS64.size) + _DS64.pack(size, data_bytes, frames, 0)
     head = _RIFF.pack(b"RF64", _UNKNOWN, b"WAVE")
     return head + ds64 + form + _CHUNK.pack(b"data", _UNKNOWN)
+
+
+def write(
+    path: Path,
+    channels: int,
+    sample_rate_hz: int,
+    frames: int,
+    blocks: Iterable[Sequence[NDArray[np.int16]]],
+    peaks: Peaks,
+) -> MediaFile:
+    """A file of `frames` samples a channel, and what is known of it; the peaks learn of them too.
+
+    `blocks`: stretches of the samples in their order, each an array of int16 for each channel.
+    Raises RenderFailed.
+    """
+    head = header(channels, sample_rate_hz, frames)
+    size = len(head) + frames * channels * SAMPLE_BYTES
+    digest = hashlib.sha256(head)
+    with replacing(path) as out:
+        os.posix_fallocate(out.fileno(), 0, size)
+        out.write(head)
+        for block in blocks:
+            peaks.add(block)
+            octets = np.stack(block, axis=1).astype("<i2", copy=False).data
+            digest.update(octets)
+            out.write(octets)
+    return MediaFile(
+        path=str(path),
+        format="wav",
+        size_bytes=size,
+        sha256=digest.hexdigest(),
+        channels=channels,
+        sample_rate_hz=sample_rate_hz,
+        duration_ms=frames * 1000 // sample_rate_hz,
+    )
 
 
 def read_header(file: BinaryIO) -> WavFormat:

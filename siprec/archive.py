@@ -77,6 +77,7 @@ class Archive:
         self._notes: dict[str, Recording] = {}
         self._noted = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
+        self._unwritten: set[str] = set()  # recordings whose sidecar the disk did not take
         self.unfinished: dict[str, Recording] = {}
         """Recordings that have ended and whose files are not made yet, in their newest state."""
         self._leaving = 0
@@ -110,9 +111,11 @@ class Archive:
                     each.set_result(None)
             await asyncio.sleep(NOTES_INTERVAL_S)
 
-    async def written(self) -> None:
-        """Return once what was noted so far is beside its spool; a disk that hangs is not waited
-        for longer than a second."""
+    async def written(self, recording_id: str) -> bool:
+        """Whether what was noted of a recording so far is beside its spool.
+
+        Waits for it, but for a disk that hangs no longer than a second.
+        """
         done = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
         self._noted.set()
@@ -120,12 +123,16 @@ class Archive:
             await asyncio.wait_for(done, WRITTEN_S)
         except TimeoutError:
             logger.error("sidecars_not_written")
+            return False
+        return recording_id not in self._unwritten
 
     def _write_sidecars(self, notes: dict[str, Recording]) -> None:
         for recording in notes.values():
             try:
                 sidecar.write(self._spool_folder, recording)
+                self._unwritten.discard(recording.id)
             except StorageError as error:
+                self._unwritten.add(recording.id)
                 logger.error("sidecar_failed", recording=recording.id, error=str(error))
 
     def take(self, recording: Recording) -> None:
@@ -214,6 +221,7 @@ class Archive:
     def _forget_spool(self, source: Path, recording_id: str) -> None:
         source.unlink(missing_ok=True)
         sidecar.remove(self._spool_folder, recording_id)
+        self._unwritten.discard(recording_id)
 
     def forget(self, recording_id: str) -> None:
         """Remove all that is left of a recording beside the spools: it is being deleted.

@@ -11,7 +11,7 @@ import structlog
 from siprec.archive import Archive, Spawn
 from siprec.library import Library
 from siprec.logbook import Changes
-from siprec.session import SYSTEM, Actor, LiveSession, NotFinished
+from siprec.session import SYSTEM, Actor, ControlFailed, LiveSession, NotFinished
 from storage.catalog import LIMIT, Catalog
 from storage.records import (
     OnHold,
@@ -60,20 +60,31 @@ class Disposal:
     async def decide(self, live: LiveSession, actor: Actor) -> None:
         """Write down for earlier recordings of a live session whether they are to go.
 
-        The open one says it already, and it is on the disk. A database that does not answer keeps
-        the others.
+        The open one says it already. Raises ControlFailed if disk or database did not take it: then
+        it holds as long as this process does.
         """
-        await self._archive.written()
-        if live.segments <= (live.recording is not None):
-            return
-        for row in await self._of(live.id):
+        opened = live.recording
+        is_safe = opened is None or await self._archive.written(opened.id)
+        if live.segments > (opened is not None):
+            is_safe = await self._note(live, actor) and is_safe
+        if not is_safe:
+            raise ControlFailed("what becomes of the recordings could not be written down")
+
+    async def _note(self, live: LiveSession, actor: Actor) -> bool:
+        """Write it into the earlier recordings; whether all have it."""
+        rows, missed = await self._of(live.id), 0
+        for row in rows or ():
             if row.id == (live.recording.id if live.recording else ""):
                 continue
             try:
                 # Somebody may decide otherwise at any moment: the last word counts for all rows.
                 await self._library.update(row.id, Changes(discard=live.discards), actor)
+            except UnknownRecording:
+                continue  # gone already
             except StorageError as error:
+                missed += 1
                 logger.error("discard_not_noted", recording=row.id, error=str(error))
+        return rows is not None and not missed
 
     async def resume(self) -> None:
         """Delete what an earlier process should have."""
@@ -86,16 +97,17 @@ class Disposal:
             await self._delete(row.id)
 
     async def _delete_finished(self, session_id: str) -> None:
-        for row in await self._of(session_id):
+        for row in await self._of(session_id) or ():
             if row.discard and row.is_finished:
                 await self._delete(row.id)
 
-    async def _of(self, session_id: str) -> list[Recording]:
+    async def _of(self, session_id: str) -> list[Recording] | None:
+        """The recordings of a call; None if the database does not answer."""
         try:
             return await self._library.match(RecordingQuery(session_id=session_id, limit=LIMIT))
         except StorageUnavailable as error:
             logger.error("discarded_unknown", session=session_id, error=str(error))
-            return []
+            return None
 
     async def _delete(self, recording_id: str) -> None:
         try:

@@ -8,7 +8,7 @@ import pytest
 
 from siprec.disposal import Disposal
 from siprec.logbook import Changes
-from siprec.session import SYSTEM, Action, Actor, LiveSession
+from siprec.session import SYSTEM, Action, Actor, ControlFailed, LiveSession
 from storage.entries import Route
 from storage.records import UnknownRecording
 from tests.api.node import Node
@@ -140,3 +140,22 @@ async def test_of_two_decisions_at_once_the_last_counts_for_all_segments(node: N
         await asyncio.gather(decide(order[0], 0), decide(order[1], number / 1000))
         rows = [await library.booked(recording_id) for recording_id in ids]
         assert {row.discard for row in rows} == {live.discards} == {order[1] is Action.DISCARD}
+
+
+async def test_what_the_disk_does_not_take_is_not_confirmed(node: Node) -> None:
+    """It holds all the same, and is confirmed once it can be written."""
+    live, recorder = await call(node), node.services.recorder
+    assert live.recording
+    sidecar = node.folder / "spool" / f"{live.recording.id}.json"
+    async with asyncio.timeout(5):
+        while not sidecar.exists():
+            await asyncio.sleep(0.01)
+    sidecar.unlink()
+    (sidecar / "in the way").mkdir(parents=True)
+    with pytest.raises(ControlFailed, match="could not be written down"):
+        await recorder.control(live.id, Action.DISCARD, DESK)
+    assert live.discards
+    (sidecar / "in the way").rmdir()
+    sidecar.rmdir()
+    await recorder.control(live.id, Action.DISCARD, DESK)
+    assert '"discard":true' in sidecar.read_text()

@@ -386,7 +386,9 @@ def test_what_was_parsed_reads_the_same_again(data: bytes) -> None:
 
 
 NAMES = st.from_regex(r"X-[A-Za-z0-9.!%*_+`'~-]{1,12}", fullmatch=True)
-VALUES = st.text(st.characters(min_codepoint=33, exclude_characters="\x7f")).map(str.strip)
+VALUES = st.text(st.characters(codec="utf-8", min_codepoint=33, exclude_characters="\x7f")).map(
+    str.strip
+)
 
 
 @given(
